@@ -1,0 +1,367 @@
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{EntityId, KindName, Payload};
+
+/// Why a call has no result.
+///
+/// The same value crosses nodes and becomes the HTTP error. Its text says what happened, [`CallError::may_have_run`]
+/// whether the call's effect may be in the entity's state, and [`CallError::hint`] what to do next.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum CallError {
+    /// No kind of that name is deployed.
+    #[error("no kind `{kind}` is deployed; {}", listed("there is", known))]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// The kinds that exist, some of them if they are many.
+        known: Vec<String>,
+    },
+    /// The kind has no method of that name.
+    #[error("`{kind}` has no method `{method}`; {}", listed("it has", known))]
+    UnknownMethod {
+        /// The kind.
+        kind: KindName,
+        /// What was asked for.
+        method: String,
+        /// The methods that exist.
+        known: Vec<String>,
+    },
+    /// The arguments do not fit the method's schema.
+    #[error("{message}")]
+    BadArguments {
+        /// Which argument, and what is wrong with it.
+        message: String,
+    },
+    /// Something that came in or would go out is larger than its bound.
+    #[error("{subject} is larger than the {bytes_max} bytes allowed")]
+    TooLarge {
+        /// What is too large.
+        subject: Subject,
+        /// The bound.
+        bytes_max: u64,
+    },
+    /// The entity answered with a refusal.
+    #[error("{}", .0.message)]
+    Rejected(Rejection),
+    /// The same idempotency key came before, with other arguments. Nothing ran.
+    #[error("the idempotency key `{key}` was used before for `{method}` with other arguments")]
+    KeyReused {
+        /// The client's key.
+        key: String,
+        /// The method that both calls name.
+        method: String,
+    },
+    /// A bounded queue is full.
+    #[error("{queue} is full")]
+    Overloaded {
+        /// Which queue.
+        queue: String,
+        /// When to try again, in milliseconds.
+        retry_after_ms: u64,
+    },
+    /// The deadline passed before there was an answer.
+    #[error("the deadline passed {}", if *may_have_run { "while the call ran" } else { "before the call began" })]
+    DeadlineExceeded {
+        /// Whether the call had begun.
+        may_have_run: bool,
+    },
+    /// The guest overran one of its bounds; the turn was undone.
+    #[error("{limit}")]
+    LimitExceeded {
+        /// Which bound.
+        limit: GuestLimit,
+    },
+    /// The guest trapped; the turn was undone.
+    #[error("the entity trapped in {during}: {message}")]
+    Trapped {
+        /// The export that trapped, such as `handle`.
+        during: String,
+        /// The panic's text or the trap's name, with the guest's backtrace if it has one.
+        message: String,
+    },
+    /// The entity could not read its stored state.
+    #[error("{entity} cannot start from its stored state: {message}")]
+    ActivationFailed {
+        /// The entity.
+        entity: EntityId,
+        /// What its `activate` answered.
+        message: String,
+    },
+    /// The result cannot be shown as JSON.
+    #[error("the result cannot be written as JSON: {message}")]
+    BadResult {
+        /// What in the result, and why.
+        message: String,
+    },
+    /// The store refused the record, so the answer was withheld.
+    #[error("the entity's new state could not be stored: {message}")]
+    StoreFailed {
+        /// What the store said.
+        message: String,
+        /// False if nothing was written for certain.
+        may_have_run: bool,
+    },
+    /// The node is going down and takes no new calls.
+    #[error("the node is shutting down")]
+    ShuttingDown,
+}
+
+/// An entity's refusal: an answer, not a failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejection {
+    /// For programs: a short stable word.
+    pub code: String,
+    /// For people.
+    pub message: String,
+    /// MessagePack by the method's rejection schema.
+    pub data: Option<Payload>,
+}
+
+/// What was too large.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A call's arguments.
+    Arguments,
+    /// A call's result, or a rejection's data.
+    Result,
+    /// The state that `snapshot` returned.
+    State,
+    /// An idempotency key.
+    IdempotencyKey,
+    /// A component.
+    Component,
+}
+
+/// The bound that a guest overran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GuestLimit {
+    /// Processor time of one turn.
+    Cpu {
+        /// The export that ran.
+        during: String,
+        /// The bound in milliseconds.
+        cpu_ms_max: u64,
+    },
+    /// Linear memory.
+    Memory {
+        /// The export that ran.
+        during: String,
+        /// The bound in bytes.
+        memory_bytes_max: u64,
+    },
+    /// The call stack: recursion without end.
+    Stack {
+        /// The export that ran.
+        during: String,
+        /// The bound in bytes.
+        stack_bytes_max: u64,
+    },
+    /// Elements of a table.
+    Table {
+        /// The export that ran.
+        during: String,
+        /// The bound.
+        table_elements_max: u64,
+    },
+    /// Calls of host functions in one turn.
+    HostCalls {
+        /// The export that ran.
+        during: String,
+        /// The bound.
+        host_calls_max: u64,
+    },
+}
+
+impl CallError {
+    /// The stable word for programs, as in the HTTP API's `error.code`.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } => "unknown_kind",
+            Self::UnknownMethod { .. } => "unknown_method",
+            Self::BadArguments { .. } => "bad_arguments",
+            Self::TooLarge { .. } => "too_large",
+            Self::Rejected(_) => "rejected",
+            Self::KeyReused { .. } => "key_reused",
+            Self::Overloaded { .. } => "overloaded",
+            Self::DeadlineExceeded { .. } => "deadline_exceeded",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::Trapped { .. } => "trapped",
+            Self::ActivationFailed { .. } => "activation_failed",
+            Self::BadResult { .. } => "bad_result",
+            Self::StoreFailed { .. } => "store_failed",
+            Self::ShuttingDown => "shutting_down",
+        }
+    }
+
+    /// Whether the call's effect may be in the entity's state. False: repeating the call cannot double anything.
+    pub fn may_have_run(&self) -> bool {
+        match self {
+            Self::DeadlineExceeded { may_have_run } | Self::StoreFailed { may_have_run, .. } => {
+                *may_have_run
+            }
+            // A refusal keeps what the turn changed before it, and a result that cannot be shown was computed.
+            Self::Rejected(_) | Self::BadResult { .. } => true,
+            Self::UnknownKind { .. }
+            | Self::UnknownMethod { .. }
+            | Self::BadArguments { .. }
+            | Self::TooLarge { .. }
+            | Self::KeyReused { .. }
+            | Self::Overloaded { .. }
+            | Self::LimitExceeded { .. }
+            | Self::Trapped { .. }
+            | Self::ActivationFailed { .. }
+            | Self::ShuttingDown => false,
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } => "check the name, or deploy the kind with `entia deploy`",
+            Self::UnknownMethod { .. } => "check the name; `entia kinds` lists each kind's methods",
+            Self::BadArguments { .. } => "the method's schema is in GET /v1/kinds/{kind}",
+            Self::TooLarge { .. } => {
+                "send less at a time, or raise the kind's limit when deploying"
+            }
+            Self::Rejected(_) => "the entity's own answer; see its documentation",
+            Self::KeyReused { .. } => "nothing ran; use a fresh key for a new command",
+            Self::Overloaded { .. } => "nothing ran; try again after the time given",
+            Self::DeadlineExceeded { may_have_run: true }
+            | Self::StoreFailed {
+                may_have_run: true, ..
+            } => "repeat the call with the same Idempotency-Key: it takes effect once",
+            Self::DeadlineExceeded { .. } => {
+                "nothing ran; try again, or give Entia-Deadline-Ms more time"
+            }
+            Self::LimitExceeded { .. } => {
+                "the state is as before the call; make the method cheaper, or raise the kind's limit when deploying"
+            }
+            Self::Trapped { .. } => {
+                "the state is as before the call; the message says where the entity failed"
+            }
+            Self::ActivationFailed { .. } => {
+                "deploy a version whose `upgrade` reads this state, or delete the entity"
+            }
+            Self::BadResult { .. } => "the call ran; return finite numbers and maps with text keys",
+            Self::StoreFailed { .. } => {
+                "nothing was kept; see the node's log for the disk's error, then try again"
+            }
+            Self::ShuttingDown => "nothing ran; try again when the node is back",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Arguments => "the arguments",
+            Self::Result => "the result",
+            Self::State => "the entity's state after the call",
+            Self::IdempotencyKey => "the idempotency key",
+            Self::Component => "the component",
+        })
+    }
+}
+
+impl fmt::Display for GuestLimit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cpu { during, cpu_ms_max } => {
+                write!(
+                    f,
+                    "the entity ran longer than {cpu_ms_max} ms in {during} (cpu_ms_max)"
+                )
+            }
+            Self::Memory {
+                during,
+                memory_bytes_max,
+            } => {
+                write!(
+                    f,
+                    "the entity wanted more than {memory_bytes_max} bytes of memory in {during} (memory_bytes_max)"
+                )
+            }
+            Self::Stack {
+                during,
+                stack_bytes_max,
+            } => {
+                write!(
+                    f,
+                    "the entity recursed past its stack of {stack_bytes_max} bytes in {during} (stack_bytes_max)"
+                )
+            }
+            Self::Table {
+                during,
+                table_elements_max,
+            } => {
+                write!(
+                    f,
+                    "the entity wanted more than {table_elements_max} table elements in {during} (table_elements_max)"
+                )
+            }
+            Self::HostCalls {
+                during,
+                host_calls_max,
+            } => {
+                write!(
+                    f,
+                    "the entity called the host more than {host_calls_max} times in {during} (host_calls_max)"
+                )
+            }
+        }
+    }
+}
+
+fn listed(intro: &str, names: &[String]) -> String {
+    if names.is_empty() {
+        format!("{intro} none")
+    } else {
+        format!("{intro} {}", names.join(", "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_exists_instead() {
+        let error = CallError::UnknownMethod {
+            kind: KindName::new("counter").unwrap(),
+            method: "inc".into(),
+            known: vec!["increment".into(), "value".into()],
+        };
+        assert_eq!(
+            error.to_string(),
+            "`counter` has no method `inc`; it has increment, value"
+        );
+        assert!(!error.may_have_run());
+    }
+
+    #[test]
+    fn a_deadline_says_whether_the_call_may_have_run() {
+        let before = CallError::DeadlineExceeded {
+            may_have_run: false,
+        };
+        let during = CallError::DeadlineExceeded { may_have_run: true };
+        assert_ne!(before.to_string(), during.to_string());
+        assert_ne!(before.hint(), during.hint());
+    }
+
+    #[test]
+    fn an_error_survives_the_wire() {
+        let error = CallError::LimitExceeded {
+            limit: GuestLimit::Cpu {
+                during: "handle".into(),
+                cpu_ms_max: 100,
+            },
+        };
+        let bytes = rmp_serde::to_vec_named(&error).unwrap();
+        assert_eq!(rmp_serde::from_slice::<CallError>(&bytes).unwrap(), error);
+    }
+}

@@ -1,0 +1,29 @@
+//! The words that every part of Entia speaks: ids, envelopes, errors, and the records that stored state is made of.
+//!
+//! These are also the wire types and the disk types: one shape for each thing, whichever boundary it crosses. Nothing
+//! here does I/O, reads a clock, takes a lock or draws a random number; time is an argument.
+//!
+//! ```text
+//!   Envelope ──► executor ──► Result<Payload, CallError>
+//!                   │
+//!                   └──► StoredState + IdempotencyRecord ──► record::seal ──► disk
+//! ```
+
+mod call_error;
+mod digest;
+mod envelope;
+mod id;
+mod idempotency;
+mod kind;
+mod limits;
+pub mod record;
+mod stored;
+
+pub use call_error::{CallError, GuestLimit, Rejection, Subject};
+pub use digest::Digest;
+pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};
+pub use id::{ENTITY_KEY_BYTES_MAX, EntityId, InvalidId, KIND_NAME_BYTES_MAX, KindName};
+pub use idempotency::{Evicted, IdempotencyWindow, Lookup};
+pub use kind::{Durability, KindDescription, KindRecord, MethodDescription};
+pub use limits::Limits;
+pub use stored::{IdempotencyId, IdempotencyRecord, StoredState};
