@@ -80,6 +80,11 @@ impl IdempotencyWindow {
         evicted
     }
 
+    /// Whether the window remembers a command, whatever its age.
+    pub fn contains(&self, id: &IdempotencyId) -> bool {
+        self.records.contains_key(id)
+    }
+
     /// The records, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &IdempotencyRecord> {
         self.order.iter().map(|id| &self.records[id])

@@ -1,1 +1,102 @@
-fn main() {}
+//! What engineers run: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`, `cargo xtask build-entities`.
+//!
+//! Everything is built with the one profile `ci` and always for the whole workspace: a selection of packages would unify
+//! features differently, and compile wasmtime once more.
+
+mod build;
+mod demo;
+
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+use clap::{Parser, Subcommand};
+
+/// Builds, tests, shows and measures Entia.
+#[derive(Parser)]
+#[command(name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build everything, run a node, deploy, call, kill it, and show that nothing is lost.
+    Demo,
+    /// Build everything and run all tests.
+    Test {
+        /// Handed to `cargo test`, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Measure, beside a floor from the same run.
+    Bench {
+        /// `local`, `http` or `durable`, and the benchmark's options: --json, --check, --seconds S, --pairs N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+        arguments: Vec<String>,
+    },
+    /// Build the example entities, and the hostile one of the tests, and print where they are.
+    BuildEntities,
+}
+
+fn main() -> ExitCode {
+    match run(Arguments::parse().task) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> Result<()> {
+    match task {
+        Task::Demo => demo::run(),
+        Task::Test { arguments } => test(&arguments),
+        Task::Bench { arguments } => bench(&arguments),
+        Task::BuildEntities => {
+            let guests = build::entities()?;
+            println!("{}", guests.display());
+            Ok(())
+        }
+    }
+}
+
+fn test(arguments: &[String]) -> Result<()> {
+    let built = build::everything()?;
+    // All in one invocation, and on: a failure does not hide another.
+    finish(
+        build::cargo()
+            .args(["test", "--workspace", "--profile", "ci", "--no-fail-fast"])
+            .args(arguments)
+            .env("ENTIA_GUESTS", &built.guests)
+            .env("ENTIA_BIN", &built.entia),
+    )
+}
+
+fn bench(arguments: &[String]) -> Result<()> {
+    let built = build::everything()?;
+    finish(
+        Command::new(built.entia.with_file_name("entia-bench"))
+            .args(arguments)
+            .env("ENTIA_GUESTS", &built.guests)
+            .env("ENTIA_BIN", &built.entia),
+    )
+}
+
+/// Runs a command to its end.
+fn finish(command: &mut Command) -> Result<()> {
+    let program = command.get_program().to_owned();
+    let status = command
+        .status()
+        .with_context(|| format!("{program:?} did not start"))?;
+    if !status.success() {
+        let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+        bail!(
+            "`{} {}` failed: {status}",
+            program.to_string_lossy(),
+            arguments.join(" ")
+        );
+    }
+    Ok(())
+}

@@ -1,0 +1,15 @@
+use entia_sdk::prelude::*;
+
+#[derive(Serialize, Deserialize)]
+struct Counter {
+    value: u64,
+}
+
+#[entity]
+impl Counter {
+    fn value(&self) -> u64 {
+        self.value
+    }
+}
+
+fn main() {}

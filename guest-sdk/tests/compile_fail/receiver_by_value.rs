@@ -1,0 +1,15 @@
+use entia_sdk::prelude::*;
+
+#[derive(Default, Serialize, Deserialize)]
+struct Counter {
+    value: u64,
+}
+
+#[entity]
+impl Counter {
+    fn close(self) -> u64 {
+        self.value
+    }
+}
+
+fn main() {}

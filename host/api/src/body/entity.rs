@@ -1,0 +1,135 @@
+use entia_protocol::KindName;
+use serde::{Deserialize, Serialize};
+
+use crate::ApiError;
+use crate::query;
+
+/// One entity as `GET /v1/entities/{kind}/{key}` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityBody {
+    /// The kind's name.
+    pub kind: KindName,
+    /// The key within the kind.
+    pub key: String,
+    /// Whether an instance is in memory.
+    pub activation: Activation,
+    /// The version of the kind that wrote its state, or that runs it if it has none yet.
+    pub kind_version: u64,
+    /// The version of its state's encoding; none before the first state.
+    pub schema_version: Option<u32>,
+    /// The store's commit that wrote its state; none before the first state.
+    pub sequence: Option<u64>,
+    /// The stored state, in bytes.
+    pub state_bytes: u64,
+    /// The instance's linear memory, in bytes; 0 while cold.
+    pub memory_bytes: u64,
+    /// Calls that wait for it.
+    pub mailbox: u64,
+    /// Calls that it has answered since its activation.
+    pub calls: u64,
+    /// Turns that were undone since its activation: traps, limits, deadlines.
+    pub failures: u64,
+    /// The latest of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_failure: Option<FailureBody>,
+}
+
+/// Whether an entity has an instance in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Activation {
+    /// Only its state is kept.
+    Cold,
+    /// An instance is ready to run.
+    Live,
+}
+
+/// Why a turn was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailureBody {
+    /// When, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// What happened.
+    pub message: String,
+}
+
+/// A page of `GET /v1/entities`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EntitiesBody {
+    /// In the order of kind and key.
+    pub entries: Vec<EntityEntryBody>,
+    /// What to pass as `cursor` for the next page; none: this is the last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<String>,
+}
+
+/// An entity in a list.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EntityEntryBody {
+    /// The kind's name.
+    pub kind: KindName,
+    /// The key within the kind.
+    pub key: String,
+    /// Whether an instance is in memory.
+    pub activation: Activation,
+}
+
+/// The parameters of `GET /v1/entities`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ListQuery {
+    /// Only this kind.
+    pub kind: Option<KindName>,
+    /// Only keys that begin so.
+    pub prefix: Option<String>,
+    /// Where the page before ended.
+    pub cursor: Option<String>,
+    /// The most entries of a page; the node has a bound of its own.
+    pub limit: Option<u32>,
+}
+
+/// `GET /healthz` and `GET /readyz`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HealthBody {
+    /// `ok`, or what the node is doing instead, such as `starting`.
+    pub status: String,
+    /// The node's version.
+    pub version: String,
+    /// Since the node's start, in milliseconds.
+    pub uptime_ms: u64,
+    /// Deployed kinds.
+    pub kinds: u64,
+    /// Entities with an instance in memory.
+    pub entities_live: u64,
+}
+
+impl ListQuery {
+    /// Reads the part of a URI after the `?`.
+    pub fn parse(raw_query: &str) -> Result<Self, ApiError> {
+        let mut list = Self::default();
+        for (name, value) in query::pairs(raw_query)? {
+            match name.as_str() {
+                "kind" => {
+                    let kind = KindName::new(&value);
+                    list.kind = Some(kind.map_err(|error| query::bad("kind", error))?);
+                }
+                "prefix" => list.prefix = Some(value),
+                "cursor" => list.cursor = Some(value),
+                "limit" => list.limit = Some(query::number("limit", &value)?),
+                _ => return Err(query::unknown(&name, "kind, prefix, cursor, limit")),
+            }
+        }
+        Ok(list)
+    }
+
+    /// What [`ListQuery::parse`] reads.
+    pub fn to_query(&self) -> String {
+        let limit = self.limit.map(|limit| limit.to_string());
+        let kind = self.kind.as_ref().map(KindName::as_str);
+        query::join([
+            ("kind", kind),
+            ("prefix", self.prefix.as_deref()),
+            ("cursor", self.cursor.as_deref()),
+            ("limit", limit.as_deref()),
+        ])
+    }
+}

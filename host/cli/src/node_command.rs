@@ -1,0 +1,72 @@
+//! The only module that names the node and the compiler.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use entia_node::{Node, NodeConfig};
+use entia_wasm::compile::{self, Compiler};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::arguments;
+use crate::node_options::NodeOptions;
+
+/// `entia node`: runs until it is told to stop by SIGINT or SIGTERM.
+pub(crate) fn run(flags: &arguments::Node) -> anyhow::Result<()> {
+    let options = NodeOptions::load(flags)?;
+    let filter = EnvFilter::builder()
+        .with_env_var("ENTIA_LOG")
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env()
+        .context("ENTIA_LOG is not a filter such as `info,entia_node=debug`")?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let config = config(options)?;
+    let runtime = tokio::runtime::Runtime::new()?;
+    runtime.block_on(serve(config))
+}
+
+/// `entia compile-component`: what the node starts in a process of its own, with limits.
+pub(crate) fn compile_component() -> ExitCode {
+    compile::child()
+}
+
+async fn serve(config: NodeConfig) -> anyhow::Result<()> {
+    // Before the start, so that a signal during it is not lost.
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    let node = Node::start(config).await?;
+    tracing::info!("serving on http://{}", node.http());
+    tokio::select! {
+        _ = interrupted.recv() => {}
+        _ = terminated.recv() => {}
+    }
+    tracing::info!("shutting down");
+    let cut_off = node.shut_down().await?;
+    if cut_off > 0 {
+        tracing::warn!("{cut_off} calls took too long and were cut off");
+    }
+    Ok(())
+}
+
+fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {
+    let program = std::env::current_exe().context("the node does not find its own program")?;
+    let compiler = Compiler::new(program, vec![OsString::from("compile-component")]);
+    let mut config = NodeConfig::new(options.data_dir, compiler);
+    let tuning = options.tuning;
+    config.http = options.http;
+    config.accept_loss = options.accept_loss;
+    config.workers = tuning.workers.unwrap_or(config.workers);
+    config.calls_max = tuning.calls_max.unwrap_or(config.calls_max);
+    config.activations_max = tuning.activations_max.unwrap_or(config.activations_max);
+    config.connections_max = tuning.connections_max.unwrap_or(config.connections_max);
+    let component_bytes_max = tuning.component_bytes_max;
+    config.component_bytes_max = component_bytes_max.unwrap_or(config.component_bytes_max);
+    let shutdown = tuning.shutdown_ms.map(Duration::from_millis);
+    config.shutdown = shutdown.unwrap_or(config.shutdown);
+    Ok(config)
+}

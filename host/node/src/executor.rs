@@ -1,0 +1,314 @@
+//! Runs entities: a queue of those that have something to do, and threads that visit them.
+//!
+//! ```text
+//!   submit ──► cell's mailbox ──► run-queue ──► worker: up to 16 turns a visit
+//!                                                  │ durable: commit ──► store ──► fsync
+//!                                                  ▼                                 │
+//!                                               outbox ◄────────── settled ──────────┘──► caller
+//! ```
+//! An entity is in the run-queue at most once, so one worker at a time visits it and its calls run in the order in which
+//! they came. There is no task and no descriptor per entity. Several turns a visit pay off because a cold entity's first
+//! touch costs ten times a warm call.
+
+mod activation;
+mod cell;
+mod delivery;
+mod outbox;
+mod passivation;
+mod pending;
+mod turn;
+mod worker;
+
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher as _;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender};
+use entia_protocol::{CallError, EntityId, Envelope, KindName};
+use entia_storage::Store;
+use entia_wasm::Host;
+
+use crate::catalog::Kind;
+use cell::{Cell, RETRY_AFTER_MS, Work};
+use delivery::Delivery;
+use pending::{NotNow, Pending};
+
+pub use delivery::{Answer, Ticket};
+pub(crate) use turn::now_ms;
+
+/// What bounds an [`Executor`].
+#[derive(Debug, Clone)]
+pub struct ExecutorOptions {
+    /// Threads that run guests.
+    pub workers: usize,
+    /// Threads that take over while guests hold workers for long.
+    pub spare_workers: usize,
+    /// Calls under way on the node, from the mailbox to the answer.
+    pub calls_max: usize,
+    /// Entities in memory. Over it, those idle longest are passivated.
+    pub activations_max: usize,
+}
+
+/// Runs the entities of a node.
+pub(crate) struct Executor {
+    shared: Arc<Shared>,
+    workers: worker::Workers,
+}
+
+struct Shared {
+    store: Store,
+    host: Arc<Host>,
+    options: ExecutorOptions,
+    pending: Arc<Pending>,
+    cells: Cells,
+    queue: Sender<Arc<Cell>>,
+    live: AtomicUsize,
+    /// Counts visits: the time by which entities are idle longer or shorter.
+    visits: AtomicU64,
+}
+
+/// The entities in memory, spread over maps so that callers seldom meet.
+struct Cells {
+    maps: Vec<Mutex<HashMap<EntityId, Arc<Cell>>>>,
+    hasher: std::hash::RandomState,
+    count: AtomicUsize,
+}
+
+/// What is known of an entity in memory.
+#[derive(Debug)]
+pub(crate) struct Status {
+    pub(crate) live: bool,
+    pub(crate) memory_bytes: u64,
+    pub(crate) mailbox: usize,
+    pub(crate) calls: u64,
+    pub(crate) failures: u64,
+    pub(crate) last_failure: Option<(u64, String)>,
+    pub(crate) state: Option<StateStatus>,
+}
+
+/// What is known of an entity's last good state.
+#[derive(Debug)]
+pub(crate) struct StateStatus {
+    pub(crate) kind_version: u64,
+    pub(crate) schema_version: u32,
+    pub(crate) bytes: usize,
+}
+
+impl Executor {
+    pub(crate) fn start(
+        store: Store,
+        host: Arc<Host>,
+        options: ExecutorOptions,
+    ) -> std::io::Result<Self> {
+        let (queue, runnable): (Sender<Arc<Cell>>, Receiver<Arc<Cell>>) =
+            crossbeam_channel::unbounded();
+        let shared = Arc::new(Shared {
+            store,
+            host,
+            pending: Arc::new(Pending::new(options.calls_max)),
+            cells: Cells::new(),
+            queue,
+            live: AtomicUsize::new(0),
+            visits: AtomicU64::new(0),
+            options,
+        });
+        let workers = worker::Workers::start(&shared, &runnable)?;
+        Ok(Self { shared, workers })
+    }
+
+    /// Puts a call into its entity's mailbox.
+    pub(crate) fn submit(
+        &self,
+        kind: &Arc<Kind>,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> Result<Ticket, CallError> {
+        let version = kind.current();
+        let query = version
+            .record
+            .description
+            .method(&envelope.method)
+            .is_some_and(|method| method.query);
+        let entity = envelope.entity.clone();
+        let pending = self.let_in()?;
+        let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        let calls_max = version.record.limits.mailbox_calls_max;
+        self.push(kind, entity, Work::Call(delivery), calls_max)?;
+        Ok(ticket)
+    }
+
+    /// Removes an entity from memory and disk, after the calls that came before.
+    pub(crate) async fn forget(&self, kind: &Arc<Kind>, entity: EntityId) -> Result<(), CallError> {
+        let (reply, answer) = delivery::reply(self.let_in()?);
+        self.push(kind, entity, Work::Forget(reply), u64::MAX)?;
+        delivery::received(answer).await.map(|_empty| ())
+    }
+
+    /// Stops a kind and removes its entities from memory. What is on disk stays.
+    pub(crate) async fn forget_kind(&self, kind: &Arc<Kind>) -> Result<(), CallError> {
+        debug_assert!(
+            kind.is_closed(),
+            "a call that came now would bring an entity back"
+        );
+        for cell in self.shared.cells.of_kind(&kind.name()) {
+            let entity = cell.id.clone();
+            let (reply, answer) = delivery::reply(self.let_in()?);
+            self.push_unchecked(kind, entity, Work::Forget(reply), u64::MAX)?;
+            delivery::received(answer).await?;
+        }
+        Ok(())
+    }
+
+    /// The entities of a kind that have a state or an instance in memory, and whether they have an instance.
+    pub(crate) fn entities(&self, kind: &KindName) -> BTreeMap<EntityId, bool> {
+        let cells = self.shared.cells.of_kind(kind).into_iter();
+        cells
+            .filter_map(|cell| {
+                let activation = cell.activation();
+                let live = activation.is_live();
+                let state = activation
+                    .loaded()
+                    .is_some_and(|loaded| loaded.state.is_some());
+                (live || state).then(|| (cell.id.clone(), live))
+            })
+            .collect()
+    }
+
+    /// Entities with an instance.
+    pub(crate) fn live(&self) -> usize {
+        self.shared.live.load(Ordering::Relaxed)
+    }
+
+    /// What is known of an entity in memory; while a turn runs, as of before it.
+    pub(crate) fn status(&self, entity: &EntityId) -> Option<Status> {
+        let cell = Arc::clone(self.shared.cells.map(entity).get(entity)?);
+        let mailbox = cell.waiting();
+        // A turn is bounded to `cpu_ms_max`, so this waits for a moment at most.
+        let activation = cell.activation();
+        let state = activation.loaded().and_then(|loaded| loaded.state.as_ref());
+        Some(Status {
+            live: activation.is_live(),
+            memory_bytes: activation.memory_bytes(),
+            mailbox,
+            calls: activation.calls,
+            failures: activation.failures,
+            last_failure: activation.last_failure.clone(),
+            state: state.map(|state| StateStatus {
+                kind_version: state.kind_version,
+                schema_version: state.schema_version,
+                bytes: state.bytes.len(),
+            }),
+        })
+    }
+
+    /// Takes no new calls, finishes those under way, writes what is only in memory, and ends the workers.
+    ///
+    /// Returns how many calls were still under way after `patience`; their callers are told that they may have run.
+    pub(crate) fn shut_down(mut self, patience: Duration) -> usize {
+        self.shared.pending.close();
+        let finished = self.shared.pending.wait_for_none(patience);
+        let cut_off = if finished {
+            0
+        } else {
+            self.shared.pending.calls()
+        };
+        self.workers.end();
+        passivation::passivate_all(&self.shared);
+        cut_off
+    }
+
+    fn let_in(&self) -> Result<pending::PendingGuard, CallError> {
+        self.shared
+            .pending
+            .begin()
+            .map_err(|not_now| match not_now {
+                NotNow::Closed => CallError::ShuttingDown,
+                NotNow::Full => CallError::Overloaded {
+                    queue: "the node's queue of calls".to_owned(),
+                    retry_after_ms: RETRY_AFTER_MS,
+                },
+            })
+    }
+
+    fn push(
+        &self,
+        kind: &Arc<Kind>,
+        entity: EntityId,
+        work: Work,
+        calls_max: u64,
+    ) -> Result<(), CallError> {
+        if kind.is_closed() {
+            return Err(CallError::Overloaded {
+                queue: format!("the kind `{}` is being deleted: its queue", kind.name()),
+                retry_after_ms: RETRY_AFTER_MS,
+            });
+        }
+        self.push_unchecked(kind, entity, work, calls_max)
+    }
+
+    fn push_unchecked(
+        &self,
+        kind: &Arc<Kind>,
+        entity: EntityId,
+        work: Work,
+        calls_max: u64,
+    ) -> Result<(), CallError> {
+        let shared = &self.shared;
+        let schedule = {
+            // Under the map's lock, so that no cell is removed between being found and being given work.
+            let mut map = shared.cells.map(&entity);
+            let cell = map.entry(entity.clone()).or_insert_with(|| {
+                shared.cells.count.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Cell::new(entity, Arc::clone(kind)))
+            });
+            cell.push(work, calls_max)?.then(|| Arc::clone(cell))
+        };
+        if let Some(cell) = schedule {
+            shared
+                .queue
+                .send(cell)
+                .expect("the workers outlive the executor that sends");
+        }
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn count_live(&self, before: bool, after: bool) {
+        match (before, after) {
+            (false, true) => self.live.fetch_add(1, Ordering::Relaxed),
+            (true, false) => self.live.fetch_sub(1, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+}
+
+impl Cells {
+    const MAPS: usize = 64;
+
+    fn new() -> Self {
+        Self {
+            maps: (0..Self::MAPS).map(|_| Mutex::default()).collect(),
+            hasher: std::hash::RandomState::new(),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    fn map(&self, entity: &EntityId) -> MutexGuard<'_, HashMap<EntityId, Arc<Cell>>> {
+        let place = self.hasher.hash_one(entity) as usize % Self::MAPS;
+        self.maps[place]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn of_kind(&self, kind: &KindName) -> Vec<Arc<Cell>> {
+        let mut found = Vec::new();
+        for map in &self.maps {
+            let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            found.extend(map.values().filter(|cell| cell.id.kind() == kind).cloned());
+        }
+        found
+    }
+}

@@ -1,0 +1,276 @@
+use std::time::{Duration, Instant};
+
+use entia_protocol::{
+    CallError, Durability, EntityId, IdempotencyId, IdempotencyRecord, IdempotencyWindow,
+    StoredState,
+};
+use entia_storage::{EntityCommit, StateChange, Store};
+use entia_wasm::{Host, Instance, LogLevel};
+
+use crate::catalog::KindVersion;
+
+/// An entity in memory: what the store knows of it, and its instance if it has one.
+#[derive(Default)]
+pub(super) struct Activation {
+    /// What was read from the store and has changed since; none before the first call.
+    loaded: Option<Loaded>,
+    live: Option<Live>,
+    pub(super) calls: u64,
+    pub(super) failures: u64,
+    pub(super) last_failure: Option<(u64, String)>,
+}
+
+pub(super) struct Loaded {
+    /// The last good state: a failed turn goes back to it.
+    pub(super) state: Option<StoredState>,
+    pub(super) window: IdempotencyWindow,
+    /// `state` and `window` are ahead of the store. Only kinds in memory are.
+    dirty: bool,
+    /// The records that the store has, of kinds in memory: those that leave the window have to leave it too.
+    on_disk: Vec<IdempotencyId>,
+}
+
+/// A running instance.
+struct Live {
+    instance: Instance,
+    kind_version: u64,
+    saved_at: Instant,
+    /// Commands since `state` was taken.
+    unsaved: u64,
+}
+
+impl Activation {
+    /// Reads what the store knows, once.
+    pub(super) fn load(
+        &mut self,
+        store: &Store,
+        id: &EntityId,
+        durability: Durability,
+    ) -> Result<&mut Loaded, CallError> {
+        if self.loaded.is_none() {
+            let stored = store
+                .load(id)
+                .map_err(|error| CallError::ActivationFailed {
+                    entity: id.clone(),
+                    message: error.to_string(),
+                })?;
+            let (state, records) = match stored {
+                Some(stored) => (stored.state, stored.idempotency),
+                None => (None, Vec::new()),
+            };
+            let on_disk = match durability {
+                Durability::Memory => records.iter().map(|record| record.id.clone()).collect(),
+                Durability::Durable => Vec::new(),
+            };
+            let window = IdempotencyWindow::restore(records);
+            self.loaded = Some(Loaded {
+                state,
+                window,
+                dirty: false,
+                on_disk,
+            });
+        }
+        Ok(self.loaded.as_mut().expect("it was just set"))
+    }
+
+    pub(super) fn loaded(&self) -> Option<&Loaded> {
+        self.loaded.as_ref()
+    }
+
+    /// The instance, started if there is none of this version of the kind. True: one was started.
+    pub(super) fn start(
+        &mut self,
+        host: &Host,
+        id: &EntityId,
+        version: &KindVersion,
+    ) -> Result<bool, CallError> {
+        let current = version.record.version;
+        if self
+            .live
+            .as_ref()
+            .is_some_and(|live| live.kind_version == current)
+        {
+            return Ok(false);
+        }
+        if self.live.is_some() {
+            self.save_unsaved(host)?;
+            self.live = None;
+        }
+        let state = self
+            .loaded
+            .as_ref()
+            .and_then(|loaded| loaded.state.as_ref());
+        let instance = host.activate(&version.component, id, &version.config, state)?;
+        self.live = Some(Live {
+            instance,
+            kind_version: current,
+            saved_at: Instant::now(),
+            unsaved: 0,
+        });
+        Ok(true)
+    }
+
+    pub(super) fn instance(&mut self) -> Option<&mut Instance> {
+        self.live.as_mut().map(|live| &mut live.instance)
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.live.is_some()
+    }
+
+    /// Whether it holds what the store does not have.
+    pub(super) fn is_dirty(&self) -> bool {
+        self.loaded.as_ref().is_some_and(|loaded| loaded.dirty)
+    }
+
+    pub(super) fn memory_bytes(&self) -> u64 {
+        self.live
+            .as_ref()
+            .map_or(0, |live| live.instance.memory_bytes())
+    }
+
+    /// After a command: takes the state. True if it differs from the last good one.
+    ///
+    /// The large state of a kind in memory is taken at most every 100 ms: a failure then undoes the commands since, and says
+    /// so.
+    pub(super) fn save(&mut self, host: &Host, durability: Durability) -> Result<bool, CallError> {
+        let (Some(live), Some(loaded)) = (&mut self.live, &mut self.loaded) else {
+            return Ok(false);
+        };
+        let large = loaded
+            .state
+            .as_ref()
+            .is_some_and(|state| state.bytes.len() > LARGE_STATE_BYTES);
+        if durability == Durability::Memory && large && live.saved_at.elapsed() < LARGE_STATE_EVERY
+        {
+            live.unsaved += 1;
+            return Ok(false);
+        }
+        let (schema_version, bytes) = host.snapshot(&mut live.instance)?;
+        live.unsaved = 0;
+        live.saved_at = Instant::now();
+        let same = loaded
+            .state
+            .as_ref()
+            .is_some_and(|old| old.schema_version == schema_version && old.bytes == bytes);
+        if !same {
+            let now_ms = live.instance.now_ms();
+            loaded.state = Some(StoredState::new(
+                schema_version,
+                bytes,
+                live.kind_version,
+                now_ms,
+            ));
+            loaded.dirty |= durability == Durability::Memory;
+        }
+        Ok(!same)
+    }
+
+    /// Remembers a command. For durable kinds the caller commits what this returns.
+    pub(super) fn remember(
+        &mut self,
+        record: IdempotencyRecord,
+        durability: Durability,
+    ) -> entia_protocol::Evicted {
+        let Some(loaded) = &mut self.loaded else {
+            return Vec::new();
+        };
+        loaded.dirty |= durability == Durability::Memory;
+        loaded.window.insert(record)
+    }
+
+    /// Drops an instance that failed and notes why. The next call starts from the last good state.
+    pub(super) fn fail(&mut self, id: &EntityId, error: CallError, now_ms: u64) -> CallError {
+        let unsaved = self.live.take().map_or(0, |live| live.unsaved);
+        let error = match (error, unsaved) {
+            (CallError::Trapped { during, message }, 1..) => CallError::Trapped {
+                during,
+                message: format!(
+                    "{message}\nundone with it: {unsaved} earlier commands (states over {LARGE_STATE_BYTES} bytes \
+                     of kinds in memory are saved every {} ms)",
+                    LARGE_STATE_EVERY.as_millis()
+                ),
+            },
+            (error, _) => error,
+        };
+        tracing::warn!(entity = %id, unsaved, "the turn was undone: {error}");
+        self.failures += 1;
+        self.last_failure = Some((now_ms, error.to_string()));
+        error
+    }
+
+    /// Forgets everything that the store does not know.
+    pub(super) fn discard(&mut self) {
+        self.live = None;
+        self.loaded = None;
+    }
+
+    /// Becomes an entity that never was.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Ends the instance and returns what has to be written first. Without loss: on an error the instance stays.
+    pub(super) fn passivate(
+        &mut self,
+        host: &Host,
+        id: &EntityId,
+    ) -> Result<Option<EntityCommit>, CallError> {
+        self.save_unsaved(host)?;
+        self.live = None;
+        let Some(loaded) = self.loaded.as_mut().filter(|loaded| loaded.dirty) else {
+            return Ok(None);
+        };
+        loaded.dirty = false;
+        let kept: Vec<_> = loaded
+            .window
+            .iter()
+            .map(|record| record.id.clone())
+            .collect();
+        let mut forgotten = std::mem::replace(&mut loaded.on_disk, kept);
+        forgotten.retain(|id| !loaded.window.contains(id));
+        Ok(Some(EntityCommit {
+            entity: id.clone(),
+            state: loaded
+                .state
+                .clone()
+                .map_or(StateChange::Keep, StateChange::Put),
+            remembered: loaded.window.iter().cloned().collect(),
+            forgotten,
+        }))
+    }
+
+    /// Writes the guest's lines to the node's log.
+    pub(super) fn log(&self, id: &EntityId) {
+        let Some(live) = &self.live else { return };
+        let log = live.instance.take_log();
+        for line in log.lines {
+            let text = line.text;
+            match line.level {
+                LogLevel::Trace => tracing::trace!(target: "entity", entity = %id, "{text}"),
+                LogLevel::Debug => tracing::debug!(target: "entity", entity = %id, "{text}"),
+                LogLevel::Info => tracing::info!(target: "entity", entity = %id, "{text}"),
+                LogLevel::Warn => tracing::warn!(target: "entity", entity = %id, "{text}"),
+                LogLevel::Error => tracing::error!(target: "entity", entity = %id, "{text}"),
+            }
+        }
+        if log.dropped > 0 {
+            tracing::warn!(entity = %id, dropped = log.dropped, "log lines over log_bytes_max were dropped");
+        }
+    }
+
+    fn save_unsaved(&mut self, host: &Host) -> Result<(), CallError> {
+        if self.live.as_ref().is_some_and(|live| live.unsaved > 0) {
+            // As if durable: no state is too large or too young to be taken now.
+            self.save(host, Durability::Durable)?;
+            if let Some(loaded) = &mut self.loaded {
+                loaded.dirty = true;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// States above this are taken less often for kinds in memory.
+const LARGE_STATE_BYTES: usize = 64 << 10;
+const LARGE_STATE_EVERY: Duration = Duration::from_millis(100);

@@ -1,0 +1,153 @@
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use entia_protocol::{CallError, EntityId};
+use entia_storage::EntityCommit;
+
+use super::Shared;
+use super::activation::Activation;
+use super::delivery::{Answer, Delivery, Reply};
+use super::outbox::Outbox;
+use crate::catalog::Kind;
+
+/// An entity that somebody has called: its mailbox, its activation, and the answers on their way out.
+///
+/// Three locks, each for another pair of threads, never held together but activation before the others: `mailbox` between
+/// callers and the worker, `outbox` between the worker and the store's committer, `activation` for the one worker that
+/// visits the cell.
+pub(super) struct Cell {
+    pub(super) id: EntityId,
+    pub(super) kind: Arc<Kind>,
+    mailbox: Mutex<Mailbox>,
+    activation: Mutex<Activation>,
+    outbox: Mutex<Outbox>,
+    last_used: AtomicU64,
+}
+
+#[derive(Default)]
+struct Mailbox {
+    queue: VecDeque<Work>,
+    /// In the run-queue, or being visited. Then whoever pushes need not schedule.
+    scheduled: bool,
+}
+
+/// What a mailbox holds.
+pub(super) enum Work {
+    Call(Delivery),
+    /// Remove the entity, from memory and disk.
+    Forget(Reply),
+}
+
+impl Cell {
+    pub(super) fn new(id: EntityId, kind: Arc<Kind>) -> Self {
+        Self {
+            id,
+            kind,
+            mailbox: Mutex::default(),
+            activation: Mutex::default(),
+            outbox: Mutex::default(),
+            last_used: AtomicU64::new(0),
+        }
+    }
+
+    /// Adds work. True: the caller has to put the cell into the run-queue.
+    pub(super) fn push(&self, work: Work, calls_max: u64) -> Result<bool, CallError> {
+        let mut mailbox = lock(&self.mailbox);
+        if mailbox.queue.len() as u64 >= calls_max {
+            return Err(CallError::Overloaded {
+                queue: format!("the mailbox of {}", self.id),
+                retry_after_ms: RETRY_AFTER_MS,
+            });
+        }
+        mailbox.queue.push_back(work);
+        Ok(!std::mem::replace(&mut mailbox.scheduled, true))
+    }
+
+    /// The next work, or none: then the cell is no longer scheduled.
+    pub(super) fn pop(&self) -> Option<Work> {
+        let mut mailbox = lock(&self.mailbox);
+        let work = mailbox.queue.pop_front();
+        mailbox.scheduled = work.is_some();
+        work
+    }
+
+    /// Calls that wait.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.mailbox).queue.len()
+    }
+
+    /// Whether no worker has anything to do with it.
+    pub(super) fn is_idle(&self) -> bool {
+        !lock(&self.mailbox).scheduled && lock(&self.outbox).is_settled()
+    }
+
+    pub(super) fn activation(&self) -> MutexGuard<'_, Activation> {
+        lock(&self.activation)
+    }
+
+    /// The activation, unless a worker has it.
+    pub(super) fn try_activation(&self) -> Option<MutexGuard<'_, Activation>> {
+        self.activation.try_lock().ok()
+    }
+
+    /// Sends an answer when everything that this entity committed before is on disk.
+    pub(super) fn answer(&self, reply: Reply, answer: Answer) {
+        lock(&self.outbox).push(reply, answer);
+    }
+
+    /// Commits, and sends the answer after it.
+    pub(super) fn commit(
+        self: &Arc<Self>,
+        shared: &Shared,
+        commit: EntityCommit,
+        answer: Option<(Reply, Answer)>,
+    ) {
+        let number = {
+            let mut outbox = lock(&self.outbox);
+            let number = outbox.submit();
+            if let Some((reply, answer)) = answer {
+                outbox.push(reply, answer);
+            }
+            number
+        };
+        let cell = Arc::clone(self);
+        shared.store.commit(
+            commit,
+            Box::new(move |outcome| {
+                let outcome = outcome
+                    .map(|_sequence| ())
+                    .map_err(|error| error.to_string());
+                lock(&cell.outbox).settle(number, outcome);
+            }),
+        );
+    }
+
+    /// After a failed commit: what it said, or none once the activation may start again from the disk.
+    pub(super) fn commit_failure(&self, activation: &mut Activation) -> Option<String> {
+        let mut outbox = lock(&self.outbox);
+        outbox.failure()?;
+        activation.discard();
+        if outbox.recover() {
+            None
+        } else {
+            outbox.failure().map(ToOwned::to_owned)
+        }
+    }
+
+    pub(super) fn touch(&self, now: u64) {
+        self.last_used.store(now, Ordering::Relaxed);
+    }
+
+    pub(super) fn last_used(&self) -> u64 {
+        self.last_used.load(Ordering::Relaxed)
+    }
+}
+
+/// When a caller may try a full mailbox again: a tenth of a second of turns is gone from it.
+pub(super) const RETRY_AFTER_MS: u64 = 100;
+
+/// No code panics while it holds one of these locks; a worker that panics ends the process.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,205 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Instant;
+
+use entia_protocol::{CallError, Envelope, Payload};
+use tokio::sync::oneshot;
+
+use super::pending::PendingGuard;
+
+/// What a call ends in.
+pub type Answer = Result<Payload, CallError>;
+
+/// A call in a mailbox.
+pub(super) struct Delivery {
+    envelope: Envelope,
+    deadline: Instant,
+    progress: Arc<Progress>,
+    reply: Reply,
+}
+
+/// The way back to a caller. Sent at most once; dropped, it tells the caller that nothing will come.
+pub(super) struct Reply {
+    sender: oneshot::Sender<Answer>,
+    /// Counts the call as under way until its answer has left.
+    _pending: PendingGuard,
+}
+
+/// The caller's end of a call.
+#[derive(Debug)]
+pub struct Ticket {
+    deadline: Instant,
+    progress: Arc<Progress>,
+    answer: oneshot::Receiver<Answer>,
+    query: bool,
+}
+
+/// A way back for work that has no deadline of its own, and its other end.
+pub(super) fn reply(pending: PendingGuard) -> (Reply, oneshot::Receiver<Answer>) {
+    let (sender, answer) = oneshot::channel();
+    (
+        Reply {
+            sender,
+            _pending: pending,
+        },
+        answer,
+    )
+}
+
+/// Waits for an answer without a deadline.
+pub(super) async fn received(answer: oneshot::Receiver<Answer>) -> Answer {
+    answer.await.unwrap_or_else(|_dropped| Err(stopped(true)))
+}
+
+fn stopped(may_have_run: bool) -> CallError {
+    CallError::StoreFailed {
+        message: "the node stopped before the answer left".to_owned(),
+        may_have_run,
+    }
+}
+
+/// Decides a race once: either the executor begins a call, or its caller gives it up before that.
+#[derive(Debug, Default)]
+struct Progress(AtomicU8);
+
+const QUEUED: u8 = 0;
+const BEGUN: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Delivery {
+    /// A call and its caller's end. `query` tells the caller that a turn cut off had no effect.
+    pub(super) fn new(
+        envelope: Envelope,
+        deadline: Instant,
+        query: bool,
+        pending: PendingGuard,
+    ) -> (Self, Ticket) {
+        let (reply, answer) = reply(pending);
+        let progress = Arc::new(Progress::default());
+        let ticket = Ticket {
+            deadline,
+            progress: Arc::clone(&progress),
+            answer,
+            query,
+        };
+        (
+            Self {
+                envelope,
+                deadline,
+                progress,
+                reply,
+            },
+            ticket,
+        )
+    }
+
+    /// Begins the call, unless its caller has given up or its deadline has passed; then it never runs.
+    pub(super) fn begin(self) -> Option<(Envelope, Reply)> {
+        if !self.progress.advance(BEGUN) {
+            return None;
+        }
+        if Instant::now() >= self.deadline {
+            self.reply.send(Err(CallError::DeadlineExceeded {
+                may_have_run: false,
+            }));
+            return None;
+        }
+        Some((self.envelope, self.reply))
+    }
+}
+
+impl Reply {
+    pub(super) fn send(self, answer: Answer) {
+        // A caller that has gone does not want its answer.
+        let _ = self.sender.send(answer);
+    }
+}
+
+impl Ticket {
+    /// Waits for the answer, until the deadline.
+    pub async fn answer(self) -> Answer {
+        let deadline = tokio::time::Instant::from_std(self.deadline);
+        match tokio::time::timeout_at(deadline, self.answer).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_dropped)) => Err(stopped(!self.query)),
+            Err(_elapsed) => {
+                let never = self.progress.advance(GIVEN_UP);
+                Err(CallError::DeadlineExceeded {
+                    may_have_run: !never && !self.query,
+                })
+            }
+        }
+    }
+}
+
+impl Progress {
+    /// Whether this was the first to decide.
+    fn advance(&self, to: u8) -> bool {
+        self.0
+            .compare_exchange(QUEUED, to, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use entia_protocol::{Caller, CommandKey};
+
+    use super::super::pending::Pending;
+    use super::*;
+
+    fn call(deadline: Instant) -> (Delivery, Ticket) {
+        let envelope = Envelope {
+            entity: "counter/a".parse().unwrap(),
+            method: "increment".into(),
+            arguments: Payload::default(),
+            caller: Caller::Anonymous,
+            key: CommandKey::Random([0; 16]),
+            attempt: 1,
+            deadline_left_ms: 1_000,
+            chain: Vec::new(),
+        };
+        let pending = Arc::new(Pending::new(10));
+        Delivery::new(envelope, deadline, false, pending.begin().unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_call_given_up_before_it_began_never_begins() {
+        let (delivery, ticket) = call(Instant::now());
+        let answer = ticket.answer().await;
+        assert_eq!(
+            answer,
+            Err(CallError::DeadlineExceeded {
+                may_have_run: false
+            })
+        );
+        assert!(delivery.begin().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_call_that_began_may_have_run() {
+        let (delivery, ticket) = call(Instant::now() + Duration::from_millis(100));
+        let begun = delivery.begin();
+        assert!(begun.is_some());
+        let answer = ticket.answer().await;
+        assert_eq!(
+            answer,
+            Err(CallError::DeadlineExceeded { may_have_run: true })
+        );
+    }
+
+    #[tokio::test]
+    async fn a_call_past_its_deadline_is_answered_and_does_not_run() {
+        let (delivery, ticket) = call(Instant::now());
+        assert!(delivery.begin().is_none());
+        let answer = ticket.answer().await;
+        assert_eq!(
+            answer,
+            Err(CallError::DeadlineExceeded {
+                may_have_run: false
+            })
+        );
+    }
+}

@@ -1,0 +1,96 @@
+use std::collections::VecDeque;
+
+use entia_protocol::CallError;
+
+use super::delivery::{Answer, Reply};
+
+/// Holds an entity's answers back until what they tell of is on disk.
+///
+/// Commits are numbered from 1 in the order in which the entity's turns made them. An answer leaves when every commit made
+/// before it is settled, also the answer of a query: it may tell of a state that could still be lost. After a commit
+/// failed, every answer that waited for it or for a later one becomes an error, and the activation has to be discarded.
+#[derive(Default)]
+pub(super) struct Outbox {
+    submitted: u64,
+    settled: u64,
+    failure: Option<String>,
+    waiting: VecDeque<Waiting>,
+}
+
+struct Waiting {
+    after: u64,
+    reply: Reply,
+    answer: Answer,
+}
+
+impl Outbox {
+    /// Numbers a commit that is about to be submitted.
+    pub(super) fn submit(&mut self) -> u64 {
+        self.submitted += 1;
+        self.submitted
+    }
+
+    /// Sends an answer, at once or when everything before it is settled.
+    pub(super) fn push(&mut self, reply: Reply, answer: Answer) {
+        if let Some(message) = &self.failure {
+            reply.send(Err(lost(message, false)));
+        } else if self.settled == self.submitted {
+            reply.send(answer);
+        } else {
+            self.waiting.push_back(Waiting {
+                after: self.submitted,
+                reply,
+                answer,
+            });
+        }
+    }
+
+    /// Takes note of a commit's end. The store settles them in order.
+    pub(super) fn settle(&mut self, number: u64, outcome: Result<(), String>) {
+        debug_assert_eq!(
+            number,
+            self.settled + 1,
+            "the store settles commits in order"
+        );
+        self.settled = number;
+        if let Err(message) = outcome {
+            self.failure.get_or_insert(message);
+        }
+        while let Some(front) = self.waiting.front() {
+            if front.after > self.settled {
+                break;
+            }
+            let Waiting { reply, answer, .. } =
+                self.waiting.pop_front().expect("the front was just seen");
+            reply.send(match &self.failure {
+                Some(message) => Err(lost(message, true)),
+                None => answer,
+            });
+        }
+    }
+
+    /// Whether nothing is on its way to the disk.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled == self.submitted
+    }
+
+    /// What a failed commit said, until [`Outbox::recover`].
+    pub(super) fn failure(&self) -> Option<&str> {
+        self.failure.as_deref()
+    }
+
+    /// Forgets a failure after the activation was discarded. Only once nothing is on its way any more.
+    pub(super) fn recover(&mut self) -> bool {
+        if self.is_settled() {
+            self.failure = None;
+        }
+        self.failure.is_none()
+    }
+}
+
+fn lost(message: &str, may_have_run: bool) -> CallError {
+    CallError::StoreFailed {
+        message: message.to_owned(),
+        may_have_run,
+    }
+}

@@ -1,0 +1,82 @@
+//! Makes room in memory, and writes what is only there.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError};
+
+use super::cell::Cell;
+use super::{Cells, Shared};
+
+/// Where the next search for idle entities begins.
+static NEXT_MAP: AtomicUsize = AtomicUsize::new(0);
+
+/// While too many entities are in memory, passivates those of one map that have been idle longest.
+///
+/// The maps take turns, so each call is short and what goes is the longest idle to within a map's share.
+pub(super) fn make_room(shared: &Shared) {
+    let count = shared.cells.count.load(Ordering::Relaxed);
+    let Some(over) = count.checked_sub(shared.options.activations_max + 1) else {
+        return;
+    };
+    let place = NEXT_MAP.fetch_add(1, Ordering::Relaxed) % Cells::MAPS;
+    let wanted = over / Cells::MAPS + 1;
+    let mut idle: Vec<Arc<Cell>> = {
+        let map = shared.cells.maps[place]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        map.values()
+            .filter(|cell| cell.is_idle())
+            .cloned()
+            .collect()
+    };
+    idle.sort_by_key(|cell| cell.last_used());
+    for cell in idle.into_iter().take(wanted) {
+        passivate(shared, &cell);
+        remove_if_cold(shared, place, &cell);
+    }
+}
+
+/// Passivates everything, at shutdown, and waits until it is on disk.
+pub(super) fn passivate_all(shared: &Shared) {
+    for map in &shared.cells.maps {
+        let cells: Vec<_> = {
+            let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            map.values().cloned().collect()
+        };
+        for cell in cells {
+            passivate(shared, &cell);
+        }
+    }
+}
+
+/// Ends an entity's instance, writing first what the store does not have. An entity at work stays.
+fn passivate(shared: &Shared, cell: &Arc<Cell>) {
+    let Some(mut activation) = cell.try_activation() else {
+        return;
+    };
+    let was_live = activation.is_live();
+    match activation.passivate(&shared.host, &cell.id) {
+        Ok(Some(commit)) => cell.commit(shared, commit, None),
+        Ok(None) => {}
+        Err(error) => {
+            tracing::warn!(entity = %cell.id, "the entity could not be passivated: {error}");
+            // What could not be saved is undone, as after any failed turn.
+            let error = activation.fail(&cell.id, error, super::now_ms());
+            drop(error);
+        }
+    }
+    shared.count_live(was_live, activation.is_live());
+}
+
+/// Removes a cell that holds nothing which the store does not know.
+fn remove_if_cold(shared: &Shared, place: usize, cell: &Arc<Cell>) {
+    let mut map = shared.cells.maps[place]
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner);
+    let cold = cell.is_idle()
+        && cell
+            .try_activation()
+            .is_some_and(|activation| !activation.is_live() && !activation.is_dirty());
+    if cold && map.remove(&cell.id).is_some() {
+        shared.cells.count.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,250 @@
+//! Serves the HTTP API: reads requests, asks the executor or the deployer, writes answers.
+
+mod entities;
+mod kinds;
+mod respond;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::extract::{DefaultBodyLimit, Request, State};
+use axum::http::HeaderName;
+use axum::response::Response;
+use axum::routing::{any, get};
+use entia_api::ApiError;
+use entia_api::body::HealthBody;
+use entia_protocol::{CallError, Subject};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
+
+use crate::Inner;
+use respond::{Answered, allowed, json};
+
+/// A listening server.
+#[derive(Debug)]
+pub(crate) struct Server {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What every handler gets.
+#[derive(Clone)]
+struct Api {
+    node: Arc<Inner>,
+    ready: Arc<AtomicBool>,
+}
+
+/// The longest request head, in bytes.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+/// How long a client may take for its request head, and for its body.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
+
+impl Server {
+    pub(crate) fn start(listener: TcpListener, node: Arc<Inner>, connections_max: usize) -> Self {
+        let address = listener
+            .local_addr()
+            .expect("a bound listener has an address");
+        let (stop, stopped) = watch::channel(false);
+        let ready = Arc::new(AtomicBool::new(true));
+        let api = Api {
+            node,
+            ready: Arc::clone(&ready),
+        };
+        let task = tokio::spawn(serve(
+            listener,
+            router(api),
+            ready,
+            stopped,
+            connections_max,
+        ));
+        Self {
+            address,
+            stop,
+            task,
+        }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts no more connections, and waits until those there have been answered, or for `patience`.
+    pub(crate) async fn shut_down(mut self, patience: Duration) {
+        self.stop.send_replace(true);
+        if tokio::time::timeout(patience, &mut self.task)
+            .await
+            .is_err()
+        {
+            self.task.abort();
+            // Aborted or ended: either way it no longer holds the node.
+            let _ = self.task.await;
+        }
+    }
+}
+
+fn router(api: Api) -> Router {
+    Router::new()
+        .route("/healthz", get(health))
+        .route("/readyz", get(ready))
+        .route("/v1/entities", any(entities::list))
+        .route("/v1/entities/{*rest}", any(entities::one))
+        .route("/v1/kinds", any(kinds::list))
+        .route("/v1/kinds/{*rest}", any(kinds::one))
+        .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::disable())
+        .with_state(api)
+}
+
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    ready: Arc<AtomicBool>,
+    mut stopped: watch::Receiver<bool>,
+    connections_max: usize,
+) {
+    let connections = Arc::new(Semaphore::new(connections_max));
+    let graceful = GracefulShutdown::new();
+    let mut tasks = tokio::task::JoinSet::new();
+    loop {
+        let permit = Arc::clone(&connections).acquire_owned();
+        let accepted = tokio::select! {
+            accepted = async { (permit.await, listener.accept().await) } => accepted,
+            _ = stopped.changed() => break,
+        };
+        let (Ok(permit), accepted) = accepted else {
+            break;
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let connection = graceful.watch(connection(stream, router.clone()));
+                tasks.spawn(async move {
+                    // How a connection ends is the client's business.
+                    let _ = connection.await;
+                    drop(permit);
+                });
+            }
+            Err(error) => {
+                // Out of descriptors, most likely. Others may be freed while this yields.
+                tracing::warn!("a connection could not be accepted: {error}");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+        while tasks.try_join_next().is_some() {}
+    }
+    ready.store(false, Ordering::SeqCst);
+    drop(listener);
+    drop(router);
+    graceful.shutdown().await;
+    while tasks.join_next().await.is_some() {}
+}
+
+/// Until a failed accept is tried again.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+fn connection(
+    stream: TcpStream,
+    router: Router,
+) -> hyper::server::conn::http1::Connection<TokioIo<TcpStream>, TowerToHyperService<Router>> {
+    // Answers are small and whole; waiting to fill a segment only delays them.
+    let _ = stream.set_nodelay(true);
+    hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(REQUEST_PATIENCE)
+        .max_buf_size(HEAD_BYTES_MAX)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
+}
+
+/// Reads a body of at most `bytes_max`. A longer one is refused without being read to its end.
+async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, ApiError> {
+    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
+    let read = Limited::new(body, limit).collect();
+    match tokio::time::timeout(REQUEST_PATIENCE, read).await {
+        Ok(Ok(whole)) => Ok(whole.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => {
+            Err(CallError::TooLarge { subject, bytes_max }.into())
+        }
+        Ok(Err(error)) => Err(ApiError::BadJson {
+            message: format!("it did not arrive whole: {error}"),
+        }),
+        Err(_elapsed) => Err(ApiError::BadJson {
+            message: format!("it did not arrive within {} s", REQUEST_PATIENCE.as_secs()),
+        }),
+    }
+}
+
+/// A header's value as text.
+fn header<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str>, ApiError> {
+    let name = HeaderName::from_static(name);
+    let Some(value) = request.headers().get(&name) else {
+        return Ok(None);
+    };
+    match value.to_str() {
+        Ok(text) => Ok(Some(text)),
+        Err(_) => Err(ApiError::BadHeader {
+            name: name.to_string(),
+            message: "it is not printable ASCII".to_owned(),
+        }),
+    }
+}
+
+async fn health(State(api): State<Api>) -> Response {
+    json(&health_body(&api, "ok"))
+}
+
+/// Not ready: the node is going down, or its store takes no more commits.
+async fn ready(State(api): State<Api>) -> Answered {
+    if !api.ready.load(Ordering::SeqCst) {
+        return Err(CallError::ShuttingDown.into());
+    }
+    match api.node.store.failure() {
+        Some(error) => Err(CallError::StoreFailed {
+            message: error.to_string(),
+            may_have_run: false,
+        }
+        .into()),
+        None => Ok(json(&health_body(&api, "ready"))),
+    }
+}
+
+fn health_body(api: &Api, status: &str) -> HealthBody {
+    HealthBody {
+        status: status.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        uptime_ms: u64::try_from(api.node.started.elapsed().as_millis()).unwrap_or(u64::MAX),
+        kinds: api.node.catalog.all().len() as u64,
+        entities_live: api.node.executor.live() as u64,
+    }
+}
+
+async fn not_found(request: Request) -> Answered {
+    Err(ApiError::NotFound {
+        path: request.uri().path().to_owned(),
+    }
+    .into())
+}
+
+async fn wrong_method(request: Request) -> Answered {
+    allowed(&request, &["GET"]).map(|()| unreachable!("the router let a GET through"))
+}
+
+/// Runs what may block for a moment away from the connections.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| ApiError::Internal {
+            message: format!("a request's work ended early: {error}"),
+        })
+}

@@ -1,0 +1,301 @@
+//! `/v1/entities`: call, inspect, list, delete.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use entia_api::ApiError;
+use entia_api::body::{
+    Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery,
+};
+use entia_api::convert::{json_bytes_max, json_from_payload};
+use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, parse_entity_path};
+use entia_protocol::{
+    CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Subject,
+};
+
+use super::respond::{Answered, allowed, json, json_text};
+use super::{Api, blocking, body, header};
+use crate::Inner;
+use crate::deploy::stored;
+
+/// Without `Entia-Deadline-Ms`.
+const DEADLINE_MS_DEFAULT: u64 = 10_000;
+/// The longest that a client may wait.
+const DEADLINE_MS_MAX: u64 = 600_000;
+/// The most entries of a page, and how many there are without `limit`.
+const PAGE_ENTRIES_MAX: usize = 1_000;
+const PAGE_ENTRIES_DEFAULT: usize = 100;
+
+/// `/v1/entities/{kind}/{key}` and `.../{method}`.
+pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
+    let EntityPath { entity, method } = parse_entity_path(request.uri().path())?;
+    match method {
+        Some(method) => {
+            allowed(&request, &["POST"])?;
+            call(&api, entity, method, request).await
+        }
+        None => {
+            allowed(&request, &["GET", "DELETE"])?;
+            no_query(&request)?;
+            if request.method() == "DELETE" {
+                delete(api, entity).await
+            } else {
+                inspect(api, entity).await
+            }
+        }
+    }
+}
+
+async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> Answered {
+    let arrived = Instant::now();
+    no_query(&request)?;
+    let kind = api.node.kind_of(&entity)?;
+    let version = kind.current();
+    let schema = version
+        .schemas
+        .get(&method)
+        .ok_or_else(|| CallError::UnknownMethod {
+            kind: version.record.name.clone(),
+            method: method.clone(),
+            known: version
+                .record
+                .description
+                .methods
+                .iter()
+                .map(|m| m.name.clone())
+                .collect(),
+        })?;
+    let key = command_key(&request)?;
+    let deadline_ms = deadline_ms(&request)?;
+    let deadline = arrived + Duration::from_millis(deadline_ms);
+    let payload_bytes_max = version.record.limits.payload_bytes_max;
+    let json = body(
+        request.into_body(),
+        json_bytes_max(payload_bytes_max),
+        Subject::Arguments,
+    )
+    .await?;
+    let arguments = schema.arguments_from_json(&json, payload_bytes_max)?;
+    let left = deadline.saturating_duration_since(Instant::now());
+    let envelope = Envelope {
+        entity,
+        method,
+        arguments,
+        caller: Caller::Anonymous,
+        key,
+        attempt: 1,
+        deadline_left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        chain: Vec::new(),
+    };
+    let answer = api
+        .node
+        .executor
+        .submit(&kind, envelope, deadline)?
+        .answer()
+        .await?;
+    Ok(json_text(json_from_payload(&answer)?))
+}
+
+/// The client's idempotency key, or a random one.
+fn command_key(request: &Request) -> Result<CommandKey, ApiError> {
+    match header(request, IDEMPOTENCY_KEY)? {
+        None => Ok(CommandKey::Random(rand::random())),
+        Some("") => Err(ApiError::BadHeader {
+            name: IDEMPOTENCY_KEY.to_owned(),
+            message: "it is empty".to_owned(),
+        }),
+        Some(key) if key.len() > KEY_BYTES_MAX => Err(CallError::TooLarge {
+            subject: Subject::IdempotencyKey,
+            bytes_max: KEY_BYTES_MAX as u64,
+        }
+        .into()),
+        Some(key) => Ok(CommandKey::Client(key.to_owned())),
+    }
+}
+
+fn deadline_ms(request: &Request) -> Result<u64, ApiError> {
+    let Some(text) = header(request, DEADLINE_MS)? else {
+        return Ok(DEADLINE_MS_DEFAULT);
+    };
+    text.parse()
+        .ok()
+        .filter(|ms| (1..=DEADLINE_MS_MAX).contains(ms))
+        .ok_or_else(|| ApiError::BadHeader {
+            name: DEADLINE_MS.to_owned(),
+            message: format!("it is a number of milliseconds from 1 to {DEADLINE_MS_MAX}"),
+        })
+}
+
+async fn inspect(api: Api, entity: EntityId) -> Answered {
+    let kind = api.node.kind_of(&entity)?;
+    let version = kind.current().record.version;
+    let found = blocking(move || entity_body(&api.node, &entity, version)).await??;
+    Ok(json(&found))
+}
+
+/// What memory and disk know of an entity. Memory is newer.
+fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBody, ApiError> {
+    let status = node.executor.status(entity);
+    let on_disk = node.store.load(entity).map_err(stored)?;
+    let disk_state = on_disk.as_ref().and_then(|stored| stored.state.as_ref());
+    let state = status.as_ref().and_then(|status| status.state.as_ref());
+    let has_state = state.is_some() || disk_state.is_some();
+    let live = status.as_ref().is_some_and(|status| status.live);
+    let failures = status.as_ref().map_or(0, |status| status.failures);
+    if !(has_state || live || failures > 0) {
+        return Err(ApiError::UnknownEntity {
+            entity: entity.clone(),
+        });
+    }
+    Ok(EntityBody {
+        kind: entity.kind().clone(),
+        key: entity.key().to_owned(),
+        activation: if live {
+            Activation::Live
+        } else {
+            Activation::Cold
+        },
+        kind_version: state
+            .map(|state| state.kind_version)
+            .or(disk_state.map(|state| state.kind_version))
+            .unwrap_or(version),
+        schema_version: state
+            .map(|state| state.schema_version)
+            .or(disk_state.map(|state| state.schema_version)),
+        sequence: disk_state
+            .and(on_disk.as_ref())
+            .map(|stored| stored.sequence),
+        state_bytes: state
+            .map(|state| state.bytes)
+            .or(disk_state.map(|state| state.bytes.len()))
+            .unwrap_or(0) as u64,
+        memory_bytes: status.as_ref().map_or(0, |status| status.memory_bytes),
+        mailbox: status.as_ref().map_or(0, |status| status.mailbox as u64),
+        calls: status.as_ref().map_or(0, |status| status.calls),
+        failures,
+        last_failure: status
+            .and_then(|status| status.last_failure)
+            .map(|(at_ms, message)| FailureBody { at_ms, message }),
+    })
+}
+
+async fn delete(api: Api, entity: EntityId) -> Answered {
+    let kind = api.node.kind_of(&entity)?;
+    let version = kind.current().record.version;
+    let (node, id) = (api.node.clone(), entity.clone());
+    let found = blocking(move || entity_body(&node, &id, version)).await??;
+    api.node.executor.forget(&kind, entity).await?;
+    Ok(json(&found))
+}
+
+/// `/v1/entities`.
+pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
+    allowed(&request, &["GET"])?;
+    let query = ListQuery::parse(request.uri().query().unwrap_or(""))?;
+    let cursor = query
+        .cursor
+        .as_deref()
+        .map(str::parse::<EntityId>)
+        .transpose()
+        .map_err(|_| ApiError::BadQuery {
+            name: "cursor".to_owned(),
+            message: "it is not one that a page ended with".to_owned(),
+        })?;
+    let kinds: Vec<KindName> = match &query.kind {
+        Some(kind) => vec![api.node.catalog.find(kind).map(|kind| kind.name())?],
+        None => api
+            .node
+            .catalog
+            .all()
+            .iter()
+            .map(|kind| kind.name())
+            .collect(),
+    };
+    let limit = query
+        .limit
+        .map_or(PAGE_ENTRIES_DEFAULT, |limit| limit as usize);
+    let limit = limit.clamp(1, PAGE_ENTRIES_MAX);
+    let page = blocking(move || {
+        let prefix = query.prefix.unwrap_or_default();
+        page(&api.node, &kinds, &prefix, cursor.as_ref(), limit)
+    });
+    Ok::<Response, _>(json(&page.await??))
+}
+
+/// A page of entities in the order of kind and key, from memory and disk together: a kind in memory may have nothing on
+/// disk yet.
+fn page(
+    node: &Inner,
+    kinds: &[KindName],
+    prefix: &str,
+    cursor: Option<&EntityId>,
+    limit: usize,
+) -> Result<EntitiesBody, ApiError> {
+    let mut entries: Vec<EntityEntryBody> = Vec::new();
+    for kind in kinds {
+        let after = match cursor {
+            Some(cursor) if cursor.kind() > kind => continue,
+            Some(cursor) if cursor.kind() == kind => Some(cursor.key()),
+            _ => None,
+        };
+        // One more than fits tells whether there is a next page.
+        let wanted = limit + 1 - entries.len();
+        let in_memory = node.executor.entities(kind);
+        let on_disk = node
+            .store
+            .entities(kind, prefix, after, wanted)
+            .map_err(stored)?;
+        let mut keys: std::collections::BTreeSet<String> = on_disk
+            .entities
+            .into_iter()
+            .map(|entity| entity.key)
+            .collect();
+        // What the store's page left out for its size comes with the next one, and so does what follows in memory.
+        let end = on_disk.next;
+        keys.extend(
+            in_memory
+                .keys()
+                .map(EntityId::key)
+                .filter(|key| key.starts_with(prefix))
+                .filter(|key| after.is_none_or(|after| *key > after))
+                .filter(|key| end.as_deref().is_none_or(|end| *key <= end))
+                .map(ToOwned::to_owned),
+        );
+        for key in keys.into_iter().take(wanted) {
+            let id = EntityId::new(kind.clone(), &key)?;
+            let live = in_memory.get(&id).copied().unwrap_or(false);
+            let activation = if live {
+                Activation::Live
+            } else {
+                Activation::Cold
+            };
+            entries.push(EntityEntryBody {
+                kind: kind.clone(),
+                key,
+                activation,
+            });
+        }
+        if entries.len() > limit || end.is_some() {
+            break;
+        }
+    }
+    let more = entries.len() > limit;
+    entries.truncate(limit);
+    let next = entries
+        .last()
+        .filter(|_| more)
+        .map(|last| format!("{}/{}", last.kind, last.key));
+    Ok(EntitiesBody { entries, next })
+}
+
+/// Refuses parameters that a request does not take, rather than ignore what somebody meant by them.
+fn no_query(request: &Request) -> Result<(), ApiError> {
+    match request.uri().query() {
+        None | Some("") => Ok(()),
+        Some(query) => Err(ApiError::BadQuery {
+            name: query.split(['=', '&']).next().unwrap_or(query).to_owned(),
+            message: "this request takes no parameters".to_owned(),
+        }),
+    }
+}

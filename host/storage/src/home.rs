@@ -1,0 +1,130 @@
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use crate::StoreError;
+
+/// The version of the store's directory that this build writes and reads. Records have a version of their own.
+pub const FORMAT_VERSION: u32 = 1;
+
+const FORMAT_WORD: &str = "entia-store";
+/// More than any version's line has.
+const FORMAT_BYTES_MAX: u64 = 64;
+
+/// A store's directory, locked against every other process while this value lives.
+pub(crate) struct Home {
+    dir: PathBuf,
+    _lock: File,
+}
+
+impl Home {
+    /// Locks the directory, creating it if need be, and checks its format.
+    pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
+        fs::create_dir_all(dir).map_err(StoreError::io("creating", dir))?;
+        let home = Self {
+            dir: dir.to_owned(),
+            _lock: lock(dir)?,
+        };
+        home.check_format()?;
+        fs::create_dir_all(home.components())
+            .map_err(StoreError::io("creating", &home.components()))?;
+        sync_dir(dir)?;
+        Ok(home)
+    }
+
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    pub(crate) fn watermark(&self) -> PathBuf {
+        self.dir.join("watermark")
+    }
+
+    pub(crate) fn engine(&self) -> PathBuf {
+        self.dir.join("engine")
+    }
+
+    pub(crate) fn components(&self) -> PathBuf {
+        self.dir.join("components")
+    }
+
+    /// The format is written before anything else, so a directory without one is new unless it has an engine's files.
+    fn check_format(&self) -> Result<(), StoreError> {
+        let path = self.dir.join("format");
+        let corrupt = |reason| StoreError::Corrupt {
+            what: format!("the file {}", path.display()),
+            reason,
+        };
+        let mut bytes = Vec::new();
+        match File::open(&path) {
+            Ok(file) => file
+                .take(FORMAT_BYTES_MAX)
+                .read_to_end(&mut bytes)
+                .map_err(StoreError::io("reading", &path))?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                if self.engine().exists() {
+                    return Err(corrupt("it is missing".to_owned()));
+                }
+                let line = format!("{FORMAT_WORD} {FORMAT_VERSION}\n");
+                return replace(&path, line.as_bytes());
+            }
+            Err(error) => return Err(StoreError::io("opening", &path)(error)),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let version = text.trim_end().strip_prefix(FORMAT_WORD);
+        match version.map(|version| version.trim_start().parse()) {
+            Some(Ok(FORMAT_VERSION)) => Ok(()),
+            Some(Ok(found)) => Err(StoreError::FormatVersion {
+                dir: self.dir.clone(),
+                found,
+                known: FORMAT_VERSION,
+            }),
+            _ => Err(corrupt(format!(
+                "it says {text:?}, not `{FORMAT_WORD} {FORMAT_VERSION}`"
+            ))),
+        }
+    }
+}
+
+fn lock(dir: &Path) -> Result<File, StoreError> {
+    let path = dir.join("lock");
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&path)
+        .map_err(StoreError::io("opening", &path))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(StoreError::Locked {
+            dir: dir.to_owned(),
+        }),
+        Err(error) => Err(StoreError::io("locking", &path)(error.into())),
+    }
+}
+
+/// Writes a file that afterwards is there as a whole, or not at all: a temporary name, fsync, rename, fsync of the
+/// directory.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let temporary = path.with_extension(TEMPORARY);
+    File::create(&temporary)
+        .and_then(|mut file| {
+            file.write_all(bytes)?;
+            file.sync_all()
+        })
+        .map_err(StoreError::io("writing", &temporary))?;
+    fs::rename(&temporary, path).map_err(StoreError::io("renaming to", path))?;
+    sync_dir(path.parent().unwrap_or(Path::new(".")))
+}
+
+/// The extension of files that [`replace`] has not finished.
+pub(crate) const TEMPORARY: &str = "tmp";
+
+/// Makes the names in a directory durable.
+pub(crate) fn sync_dir(dir: &Path) -> Result<(), StoreError> {
+    File::open(dir)
+        .and_then(|dir| dir.sync_all())
+        .map_err(StoreError::io("syncing", dir))
+}

@@ -1,0 +1,97 @@
+//! Builds the host and the guests.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::finish;
+
+/// The target of guests.
+const GUEST_TARGET: &str = "wasm32-wasip2";
+/// The packages that are guests.
+const GUESTS: [&str; 2] = ["counter", "entia-hostile"];
+
+/// Where things are after a build.
+pub(crate) struct Built {
+    /// The `entia` binary.
+    pub(crate) entia: PathBuf,
+    /// The directory of the guests' components.
+    pub(crate) guests: PathBuf,
+}
+
+/// Builds the guests and all binaries.
+pub(crate) fn everything() -> Result<Built> {
+    let guests = entities()?;
+    finish(cargo().args(["build", "--workspace", "--profile", "ci"]))?;
+    Ok(Built {
+        entia: target_dir()?.join("ci/entia"),
+        guests,
+    })
+}
+
+/// Builds the guests, into a target directory of their own: their flags would spoil the host's cache.
+pub(crate) fn entities() -> Result<PathBuf> {
+    ensure_guest_target()?;
+    let target_dir = target_dir()?.join("guests");
+    let packages = GUESTS.iter().flat_map(|package| ["--package", package]);
+    finish(
+        cargo()
+            .args([
+                "build",
+                "--profile",
+                "guest",
+                "--target",
+                GUEST_TARGET,
+                "--target-dir",
+            ])
+            .arg(&target_dir)
+            .args(packages),
+    )?;
+    Ok(target_dir.join(GUEST_TARGET).join("guest"))
+}
+
+/// A cargo in the workspace's root.
+pub(crate) fn cargo() -> Command {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(root());
+    cargo
+}
+
+fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .nth(2)
+        .expect("this crate is in tests/xtask")
+}
+
+/// Cargo's target directory. This program lies in it: target/ci/entia-xtask.
+fn target_dir() -> Result<PathBuf> {
+    let here = env::current_exe().context("where this program is")?;
+    let dir = here
+        .ancestors()
+        .nth(2)
+        .context("this program is not in a target directory")?;
+    Ok(dir.to_owned())
+}
+
+/// Installs the guests' target where rustup manages the toolchain and it is not there.
+fn ensure_guest_target() -> Result<()> {
+    let sysroot = Command::new("rustc")
+        .args(["--print", "target-libdir", "--target", GUEST_TARGET])
+        .current_dir(root())
+        .output()
+        .context("rustc did not start; install Rust from https://rustup.rs")?;
+    if Path::new(String::from_utf8_lossy(&sysroot.stdout).trim()).is_dir() {
+        return Ok(());
+    }
+    let added = Command::new("rustup")
+        .args(["target", "add", GUEST_TARGET])
+        .current_dir(root())
+        .status();
+    match added {
+        Ok(status) if status.success() => Ok(()),
+        _ => bail!("the target {GUEST_TARGET} is missing: run `rustup target add {GUEST_TARGET}`"),
+    }
+}
