@@ -1,7 +1,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
 use entia_api::body::{DeployOptions, DeployedBody};
 use entia_api::client::Client;
 use entia_protocol::{Durability, KindName};
@@ -20,8 +19,10 @@ pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyh
         Some(kind) => kind,
         None => kind_of(&name)?,
     };
-    let file = tokio::fs::File::open(&path).await;
-    let file = file.with_context(|| format!("cannot read {}", path.display()))?;
+    let file = tokio::fs::File::open(&path).await.map_err(|error| {
+        let message = format!("cannot read {}: {error}", path.display());
+        Failure::new(message, "name a component's file, or a project's directory")
+    })?;
     let bytes = file.metadata().await?.len();
     // Drawn on standard error, and only if that is a terminal.
     let bar = ProgressBar::new(bytes).with_style(upload_style());

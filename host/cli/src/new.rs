@@ -21,7 +21,7 @@ use crate::output::Output;
 include!(concat!(env!("OUT_DIR"), "/embedded.rs"));
 
 pub(crate) fn run(name: &str, output: &Output) -> anyhow::Result<()> {
-    create(Path::new("."), name)?;
+    create(Path::new(""), name)?;
     let made = json!({"directory": name, "sdk": SDK_DIR});
     output.result(&made, |_| {
         format!(
@@ -32,9 +32,13 @@ pub(crate) fn run(name: &str, output: &Output) -> anyhow::Result<()> {
 
 fn create(parent: &Path, name: &str) -> anyhow::Result<()> {
     check_name(name)?;
-    write_sdk(&parent.join(SDK_DIR))?;
     let project = parent.join(name);
+    // Claimed first, and given up again if there is no SDK for it.
     make_dir(&project)?;
+    if let Err(error) = write_sdk(&parent.join(SDK_DIR)) {
+        fs::remove_dir(&project)?;
+        return Err(error);
+    }
     let type_name = pascal(name);
     for (path, bytes) in TEMPLATE {
         let path = path.strip_prefix("template/").unwrap_or(path);
@@ -235,6 +239,7 @@ mod tests {
         assert!(error.to_string().ends_with("counter exists"), "{error}");
         let mut inside = fs::read_dir(parent.path().join("counter")).unwrap();
         assert!(inside.next().is_none());
+        assert!(!parent.path().join(SDK_DIR).exists());
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! The only module that names the node and the compiler.
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ pub(crate) fn run(flags: &arguments::Node) -> anyhow::Result<()> {
 
 /// `entia compile-component`: what the node starts in a process of its own, with limits.
 pub(crate) fn compile_component() -> ExitCode {
-    compile::child()
+    ExitCode::from(compile::child())
 }
 
 async fn serve(config: NodeConfig) -> anyhow::Result<()> {
@@ -40,7 +41,9 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
     let mut interrupted = signal(SignalKind::interrupt())?;
     let mut terminated = signal(SignalKind::terminate())?;
     let node = Node::start(config).await?;
-    tracing::info!("serving on http://{}", node.http());
+    // On standard output, for programs that chose port 0 or wait for the node.
+    // Whoever closed it does not want to know.
+    let _ = writeln!(std::io::stdout(), "serving on http://{}", node.http());
     tokio::select! {
         _ = interrupted.recv() => {}
         _ = terminated.recv() => {}

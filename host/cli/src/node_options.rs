@@ -58,7 +58,8 @@ impl NodeOptions {
         })?;
         let http = flags.http.or(file.http).unwrap_or(HTTP);
         // Nobody is asked who they are, so that nobody but this machine's users may ask.
-        if !http.ip().is_loopback() && !(flags.insecure || file.insecure) {
+        let allowed = http.ip().is_loopback() || flags.insecure || file.insecure;
+        if !allowed {
             let message =
                 format!("{http} can be reached from outside, and the API has no tokens yet");
             let hint = "listen on 127.0.0.1, or pass --insecure if the network is yours alone";

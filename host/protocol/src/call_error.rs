@@ -36,7 +36,7 @@ pub enum CallError {
         message: String,
     },
     /// Something that came in or would go out is larger than its bound.
-    #[error("{subject} is larger than the {bytes_max} bytes allowed")]
+    #[error("{subject} may have {bytes_max} bytes, and there are more")]
     TooLarge {
         /// What is too large.
         subject: Subject,

@@ -29,7 +29,7 @@ struct Inner {
     components: Components,
     engine: Engine,
     /// Last, so that the directory is unlocked when all else is closed.
-    home: Home,
+    home: Arc<Home>,
 }
 
 /// Counters of a store.
@@ -47,7 +47,7 @@ impl Store {
     /// Refuses a directory that another process has open, one of another format, one whose engine does not read, and one
     /// that lacks acknowledged commits or cannot prove that it has them all (but see [`StoreOptions::accept_loss`]).
     pub fn open(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
-        let home = Home::open(dir)?;
+        let home = Arc::new(Home::open(dir)?);
         let engine = Engine::open(&home.engine(), &options)?;
         let have = engine
             .view()
@@ -71,6 +71,7 @@ impl Store {
             queue: Arc::clone(&queue),
             watermark,
             progress: Arc::clone(&progress),
+            _home: Arc::clone(&home),
         };
         let committer = thread::Builder::new()
             .name("store-committer".to_owned())
@@ -186,7 +187,9 @@ impl Inner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
+        // A callback may hold the last handle: the committer cannot join itself, but ends by itself, the queue being closed.
         if let Some(committer) = committer
+            && committer.thread().id() != thread::current().id()
             && committer.join().is_err()
         {
             return Err(StoreError::Failed {

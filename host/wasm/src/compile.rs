@@ -9,7 +9,7 @@ use std::ffi::OsString;
 use std::io::Read as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 
 use rustix::process::{Resource, Rlimit, setrlimit};
 use wasmtime::Engine;
@@ -71,7 +71,7 @@ impl Compiler {
         if status.success() {
             return Ok(());
         }
-        if status.code() == Some(REFUSED) {
+        if status.code() == Some(REFUSED.into()) {
             let answer = said
                 .lines()
                 .rev()
@@ -98,14 +98,14 @@ impl Compiler {
     }
 }
 
-/// What the child process does: limits itself, compiles, answers.
-pub fn child() -> ExitCode {
+/// What the child process does: limits itself, compiles, answers. Returns the code that it has to exit with.
+pub fn child() -> u8 {
     match compile_from_environment() {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => 0,
         Err(refusal) => {
             let line = serde_json::to_string(&refusal).unwrap_or_else(|error| error.to_string());
             eprintln!("{line}");
-            ExitCode::from(REFUSED as u8)
+            REFUSED
         }
     }
 }
@@ -150,5 +150,5 @@ const INPUT: &str = "ENTIA_COMPILE_INPUT";
 const OUTPUT: &str = "ENTIA_COMPILE_OUTPUT";
 const CPU_SECONDS: &str = "ENTIA_COMPILE_CPU_SECONDS";
 const MEMORY_BYTES: &str = "ENTIA_COMPILE_MEMORY_BYTES";
-const REFUSED: i32 = 3;
+const REFUSED: u8 = 3;
 const SAID_BYTES_MAX: u64 = 64 << 10;

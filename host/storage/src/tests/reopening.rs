@@ -154,3 +154,29 @@ fn the_last_handle_closes_the_store() {
         Some("one")
     );
 }
+
+#[test]
+fn a_callback_may_hold_the_last_handle() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = open(dir.path()).unwrap();
+    let (sender, receiver) = channel();
+    let (dropped, is_dropped) = channel::<()>();
+    let held = store.clone();
+    store.commit(
+        put("alice", "one"),
+        Box::new(move |outcome| {
+            is_dropped.recv().unwrap();
+            drop(held);
+            sender.send(outcome).unwrap();
+        }),
+    );
+    drop(store);
+    dropped.send(()).unwrap();
+    assert_eq!(receiver.recv().unwrap().unwrap(), 1);
+    // The committer is on its way out and unlocks the directory last.
+    let started = std::time::Instant::now();
+    while let Err(error) = open(dir.path()) {
+        assert!(matches!(error, StoreError::Locked { .. }), "{error}");
+        assert!(started.elapsed().as_secs() < 60, "{error}");
+    }
+}
