@@ -1,7 +1,7 @@
 //! The only module that names the node and the compiler.
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::node_options::NodeOptions;
 /// `entia node`: runs until it is told to stop by SIGINT or SIGTERM.
 pub(crate) fn run(flags: &arguments::Node) -> anyhow::Result<()> {
     let options = NodeOptions::load(flags)?;
+    let filter = std::env::var("ENTIA_LOG").unwrap_or_else(|_| LOG.to_owned());
     let filter = EnvFilter::builder()
-        .with_env_var("ENTIA_LOG")
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env()
+        .parse(&filter)
         .context("ENTIA_LOG is not a filter such as `info,entia_node=debug`")?;
     tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .init();
     let config = config(options)?;
@@ -73,3 +73,6 @@ fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {
     config.shutdown = shutdown.unwrap_or(config.shutdown);
     Ok(config)
 }
+
+/// What is logged unless `ENTIA_LOG` says otherwise. The store's engine tells of its files at `info`.
+const LOG: &str = "info,fjall=warn,lsm_tree=warn";

@@ -1,0 +1,375 @@
+//! Turns of real entities on a node in this process: order, bounds, deadlines, restarts. Needs the guests that
+//! `cargo xtask build-entities` builds.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use entia_api::body::DeployOptions;
+use entia_api::client::Client;
+use entia_node::{Node, NodeConfig, Ticket};
+use entia_protocol::{
+    CallError, Caller, CommandKey, Durability, EntityId, Envelope, KindName, Payload,
+};
+use entia_wasm::compile::{self, Compiler};
+
+/// Not a test of its own: the node's compiler is this program again, told to run this.
+#[test]
+fn compile_in_a_child_process() {
+    if std::env::var_os("ENTIA_COMPILE_INPUT").is_some() {
+        std::process::exit(compile::child().into());
+    }
+}
+
+fn config(dir: &Path) -> NodeConfig {
+    let arguments = ["compile_in_a_child_process", "--exact", "--nocapture"].map(Into::into);
+    let compiler = Compiler::new(std::env::current_exe().unwrap(), arguments.to_vec());
+    let mut config = NodeConfig::new(dir.to_owned(), compiler);
+    config.http.set_port(0);
+    config
+}
+
+fn guest(name: &str) -> PathBuf {
+    let built = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../target/guests/wasm32-wasip2/guest"
+    );
+    let dir = std::env::var_os("ENTIA_GUESTS").map_or_else(|| built.into(), PathBuf::from);
+    dir.join(name).with_extension("wasm")
+}
+
+async fn deploy(
+    node: &Node,
+    kind: &str,
+    wasm: &str,
+    durability: Durability,
+    limits: &[(&str, u64)],
+) -> u64 {
+    let client = Client::new(&format!("http://{}", node.http())).unwrap();
+    let options = DeployOptions {
+        durability: Some(durability),
+        limits: limits
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), *value))
+            .collect(),
+        ..DeployOptions::default()
+    };
+    let file = tokio::fs::File::open(guest(wasm)).await.unwrap();
+    let deployed = client
+        .deploy(&KindName::new(kind).unwrap(), file, &options, |_| {})
+        .await;
+    deployed.unwrap().kind.version
+}
+
+fn envelope(entity: &str, method: &str, arguments: &[(&str, u64)], key: CommandKey) -> Envelope {
+    let arguments: std::collections::BTreeMap<_, _> = arguments.iter().copied().collect();
+    Envelope {
+        entity: entity.parse::<EntityId>().unwrap(),
+        method: method.to_owned(),
+        arguments: Payload(rmp_serde::to_vec_named(&arguments).unwrap()),
+        caller: Caller::Anonymous,
+        key,
+        attempt: 1,
+        deadline_left_ms: 10_000,
+        chain: Vec::new(),
+    }
+}
+
+fn submit(
+    node: &Node,
+    entity: &str,
+    method: &str,
+    arguments: &[(&str, u64)],
+) -> Result<Ticket, CallError> {
+    let envelope = envelope(entity, method, arguments, CommandKey::Random([0; 16]));
+    node.call(envelope, Instant::now() + Duration::from_secs(10))
+}
+
+async fn call(
+    node: &Node,
+    entity: &str,
+    method: &str,
+    arguments: &[(&str, u64)],
+) -> Result<u64, CallError> {
+    let payload = submit(node, entity, method, arguments)?.answer().await?;
+    Ok(rmp_serde::from_slice(&payload.0).unwrap_or(u64::MAX))
+}
+
+async fn keyed(node: &Node, key: &str, by: u64) -> Result<u64, CallError> {
+    let key = CommandKey::Client(key.to_owned());
+    let envelope = envelope("counter/keyed", "increment", &[("by", by)], key);
+    let payload = node
+        .call(envelope, Instant::now() + Duration::from_secs(10))?
+        .answer()
+        .await?;
+    Ok(rmp_serde::from_slice(&payload.0).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_one_caller_run_in_order_and_their_answers_do_not_overtake() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    for durability in [Durability::Memory, Durability::Durable] {
+        let kind = if durability == Durability::Memory {
+            "counter"
+        } else {
+            "ledger"
+        };
+        deploy(&node, kind, "counter", durability, &[]).await;
+        let entity = format!("{kind}/ordered");
+        let tickets: Vec<_> = (0..900)
+            .map(|_| submit(&node, &entity, "increment", &[("by", 1)]).unwrap())
+            .collect();
+        for (place, ticket) in tickets.into_iter().enumerate() {
+            let answer: u64 = rmp_serde::from_slice(&ticket.answer().await.unwrap().0).unwrap();
+            assert_eq!(answer, place as u64 + 1);
+        }
+        assert_eq!(call(&node, &entity, "value", &[]).await, Ok(900));
+    }
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_mailbox_refuses_at_once_and_says_when_to_try_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    let limits = [("mailbox_calls_max", 3), ("cpu_ms_max", 300)];
+    deploy(
+        &node,
+        "hostile",
+        "entia_hostile",
+        Durability::Memory,
+        &limits,
+    )
+    .await;
+    // The first holds the entity for a while; three wait; one more does not fit.
+    let tickets: Vec<_> = (0..20)
+        .map(|_| submit(&node, "hostile/a", "spin", &[]))
+        .collect();
+    let refused = tickets.iter().filter(|ticket| {
+        matches!(ticket, Err(CallError::Overloaded { queue, retry_after_ms: 1.. }) if queue.contains("hostile/a"))
+    });
+    assert!(refused.count() >= 16);
+    assert_eq!(
+        call(&node, "hostile/other", "value", &[]).await,
+        Ok(0),
+        "others are not affected"
+    );
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_whose_deadline_passes_in_the_mailbox_never_runs() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    deploy(
+        &node,
+        "hostile",
+        "entia_hostile",
+        Durability::Memory,
+        &[("cpu_ms_max", 500)],
+    )
+    .await;
+    let spinning = submit(&node, "hostile/a", "spin", &[]).unwrap();
+    let short = envelope(
+        "hostile/a",
+        "increment",
+        &[("by", 1)],
+        CommandKey::Random([1; 16]),
+    );
+    let short = node
+        .call(short, Instant::now() + Duration::from_millis(50))
+        .unwrap();
+    let began = Instant::now();
+    assert_eq!(
+        short.answer().await,
+        Err(CallError::DeadlineExceeded {
+            may_have_run: false
+        })
+    );
+    assert!(
+        began.elapsed() < Duration::from_millis(400),
+        "the answer came at the deadline"
+    );
+    assert!(matches!(
+        spinning.answer().await,
+        Err(CallError::LimitExceeded { .. })
+    ));
+    assert_eq!(call(&node, "hostile/a", "value", &[]).await, Ok(0));
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failed_turn_is_undone_and_the_entity_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    for durability in [Durability::Memory, Durability::Durable] {
+        let kind = if durability == Durability::Memory {
+            "hostile"
+        } else {
+            "durable-hostile"
+        };
+        deploy(&node, kind, "entia_hostile", durability, &[]).await;
+        let entity = format!("{kind}/a");
+        assert_eq!(call(&node, &entity, "increment", &[("by", 7)]).await, Ok(7));
+        for method in ["panic", "recurse", "spin", "allocate"] {
+            let error = call(&node, &entity, method, &[]).await.unwrap_err();
+            assert!(!error.may_have_run(), "{method}: {error}");
+        }
+        // The turn ended well, yet its state is too large: undone, too.
+        let error = call(&node, &entity, "big_state", &[("bytes", 2 << 20)])
+            .await
+            .unwrap_err();
+        assert_eq!(error.code(), "too_large");
+        assert_eq!(call(&node, &entity, "value", &[]).await, Ok(7));
+        assert_eq!(call(&node, &entity, "increment", &[("by", 1)]).await, Ok(8));
+    }
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_takes_effect_once_also_across_a_restart_of_either_durability() {
+    for durability in [Durability::Memory, Durability::Durable] {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node::start(config(dir.path())).await.unwrap();
+        deploy(&node, "counter", "counter", durability, &[]).await;
+        assert_eq!(keyed(&node, "a", 1).await, Ok(1));
+        assert_eq!(keyed(&node, "b", 1).await, Ok(2));
+        assert_eq!(keyed(&node, "a", 1).await, Ok(1), "the same answer again");
+        let reused = keyed(&node, "a", 5).await.unwrap_err();
+        assert_eq!(reused.code(), "key_reused");
+        assert_eq!(node.shut_down().await.unwrap(), 0);
+
+        let node = Node::start(config(dir.path())).await.unwrap();
+        assert_eq!(keyed(&node, "a", 1).await, Ok(1), "{durability:?}");
+        assert_eq!(
+            call(&node, "counter/keyed", "value", &[]).await,
+            Ok(2),
+            "{durability:?}"
+        );
+        node.shut_down().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shutdown_finishes_the_calls_under_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    deploy(&node, "counter", "counter", Durability::Durable, &[]).await;
+    let tickets: Vec<_> = (0..500)
+        .map(|n| {
+            submit(
+                &node,
+                &format!("counter/{}", n % 50),
+                "increment",
+                &[("by", 1)],
+            )
+            .unwrap()
+        })
+        .collect();
+    assert_eq!(node.shut_down().await.unwrap(), 0);
+    for ticket in tickets {
+        ticket.answer().await.unwrap();
+    }
+    let node = Node::start(config(dir.path())).await.unwrap();
+    for entity in 0..50 {
+        assert_eq!(
+            call(&node, &format!("counter/{entity}"), "value", &[]).await,
+            Ok(10)
+        );
+    }
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn entities_over_the_bound_are_passivated_and_come_back_with_their_state() {
+    for durability in [Durability::Memory, Durability::Durable] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.activations_max = 100;
+        let node = Node::start(config).await.unwrap();
+        deploy(&node, "counter", "counter", durability, &[]).await;
+        for round in 1..=2 {
+            for entity in 0..400 {
+                let value = call(
+                    &node,
+                    &format!("counter/{entity}"),
+                    "increment",
+                    &[("by", 1)],
+                )
+                .await;
+                assert_eq!(value, Ok(round), "{durability:?} entity {entity}");
+            }
+        }
+        let client = Client::new(&format!("http://{}", node.http())).unwrap();
+        let live = client.health().await.unwrap().entities_live;
+        assert!(live <= 200, "{durability:?}: {live} live");
+        node.shut_down().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redeployed_kind_keeps_its_entities_states() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    assert_eq!(
+        deploy(&node, "counter", "counter", Durability::Memory, &[]).await,
+        1
+    );
+    assert_eq!(
+        call(&node, "counter/a", "increment", &[("by", 3)]).await,
+        Ok(3)
+    );
+    assert_eq!(
+        deploy(&node, "counter", "counter", Durability::Memory, &[]).await,
+        1,
+        "nothing changed"
+    );
+    assert_eq!(
+        deploy(
+            &node,
+            "counter",
+            "counter",
+            Durability::Memory,
+            &[("cpu_ms_max", 200)]
+        )
+        .await,
+        2
+    );
+    assert_eq!(
+        call(&node, "counter/a", "increment", &[("by", 3)]).await,
+        Ok(6)
+    );
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_that_hold_their_workers_do_not_stop_the_others() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut config = config(dir.path());
+    config.workers = 1;
+    let node = Node::start(config).await.unwrap();
+    deploy(
+        &node,
+        "hostile",
+        "entia_hostile",
+        Durability::Memory,
+        &[("cpu_ms_max", 5_000)],
+    )
+    .await;
+    deploy(&node, "counter", "counter", Durability::Memory, &[]).await;
+    let spinning = submit(&node, "hostile/a", "spin", &[]).unwrap();
+    let began = Instant::now();
+    assert_eq!(
+        call(&node, "counter/a", "increment", &[("by", 1)]).await,
+        Ok(1)
+    );
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "a spare worker took over"
+    );
+    assert!(matches!(
+        spinning.answer().await,
+        Err(CallError::LimitExceeded { .. })
+    ));
+    node.shut_down().await.unwrap();
+}
