@@ -135,7 +135,7 @@ impl Executor {
         let pending = self.let_in()?;
         let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
         let calls_max = version.record.limits.mailbox_calls_max;
-        self.push(kind, entity, Work::Call(delivery), calls_max)?;
+        self.push(kind, entity, Work::Call(Box::new(delivery)), calls_max)?;
         Ok(ticket)
     }
 

@@ -18,7 +18,7 @@ use axum::routing::{any, get};
 use entia_api::ApiError;
 use entia_api::body::HealthBody;
 use entia_protocol::{CallError, Subject};
-use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
@@ -165,15 +165,14 @@ fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
-/// Reads a body of at most `bytes_max`. A longer one is refused without being read to its end.
+/// Reads a body of at most `bytes_max`.
+///
+/// What a client sends beyond it is read and thrown away, within [`REQUEST_PATIENCE`]: most clients write their whole request
+/// before they look for an answer, and would see a broken connection instead of the reason.
 async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, ApiError> {
-    let limit = usize::try_from(bytes_max).unwrap_or(usize::MAX);
-    let read = Limited::new(body, limit).collect();
-    match tokio::time::timeout(REQUEST_PATIENCE, read).await {
-        Ok(Ok(whole)) => Ok(whole.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => {
-            Err(CallError::TooLarge { subject, bytes_max }.into())
-        }
+    match tokio::time::timeout(REQUEST_PATIENCE, read(body, bytes_max)).await {
+        Ok(Ok(Some(whole))) => Ok(whole),
+        Ok(Ok(None)) => Err(CallError::TooLarge { subject, bytes_max }.into()),
         Ok(Err(error)) => Err(ApiError::BadJson {
             message: format!("it did not arrive whole: {error}"),
         }),
@@ -181,6 +180,31 @@ async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, Api
             message: format!("it did not arrive within {} s", REQUEST_PATIENCE.as_secs()),
         }),
     }
+}
+
+/// A body's bytes, or none if there were more than `bytes_max`.
+async fn read(mut body: Body, bytes_max: u64) -> Result<Option<Bytes>, axum::Error> {
+    let mut first = Bytes::new();
+    let mut more = Vec::new();
+    let mut bytes = 0;
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
+        bytes += data.len() as u64;
+        if bytes > bytes_max {
+            (first, more) = (Bytes::new(), Vec::new());
+        } else if first.is_empty() && more.is_empty() {
+            first = data;
+        } else {
+            if more.is_empty() {
+                more.extend_from_slice(&std::mem::take(&mut first));
+            }
+            more.extend_from_slice(&data);
+        }
+    }
+    let whole = if more.is_empty() { first } else { more.into() };
+    Ok((bytes <= bytes_max).then_some(whole))
 }
 
 /// A header's value as text.

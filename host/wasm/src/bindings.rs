@@ -1,9 +1,5 @@
 //! The guest contract in Rust, made from `wit/entity.wit`, and the conversions from and to our own words.
 
-#[expect(
-    clippy::all,
-    reason = "generated code; the documentation is in wit/entity.wit"
-)]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",

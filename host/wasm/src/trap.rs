@@ -73,7 +73,7 @@ fn frames(error: &wasmtime::Error) -> Option<String> {
         .iter()
         .filter_map(|frame| frame.func_name());
     let own: Vec<_> = names
-        .map(|name| wasmtime_name(name))
+        .map(readable)
         .filter(|name| !machinery(name))
         .take(FRAMES_MAX)
         .map(|name| format!("    in {name}"))
@@ -91,7 +91,7 @@ fn machinery(name: &str) -> bool {
 }
 
 /// A symbol as people write it: without the hash that Rust appends.
-fn wasmtime_name(symbol: &str) -> String {
+fn readable(symbol: &str) -> String {
     rustc_demangle::try_demangle(symbol)
         .map_or_else(|_| symbol.to_owned(), |name| format!("{name:#}"))
 }

@@ -30,14 +30,19 @@ impl Cores {
         pin(self.load)
     }
 
+    /// Whether load and server have a core each.
+    pub(crate) fn apart(self) -> bool {
+        self.server != self.load
+    }
+
     pub(crate) fn describe(self) -> String {
         let Self { server, load } = self;
-        if server == load {
+        if self.apart() {
+            format!("what is measured runs on core {server}, the load on core {load}")
+        } else {
             format!(
                 "there is only core {server}: the load takes its time from what it measures, on both sides"
             )
-        } else {
-            format!("what is measured runs on core {server}, the load on core {load}")
         }
     }
 }

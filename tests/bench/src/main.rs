@@ -98,7 +98,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
     report.note(cores.describe());
     report.note(report::machine(slice, arguments.pairs));
     let mut bench = Bench {
-        load: Load::new()?,
+        load: Load::new(cores.apart())?,
         cores,
         plan: Plan {
             pairs: arguments.pairs as usize,

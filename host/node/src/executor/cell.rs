@@ -34,7 +34,7 @@ struct Mailbox {
 
 /// What a mailbox holds.
 pub(super) enum Work {
-    Call(Delivery),
+    Call(Box<Delivery>),
     /// Remove the entity, from memory and disk.
     Forget(Reply),
 }

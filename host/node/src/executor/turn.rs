@@ -21,7 +21,7 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
     let was_live = activation.is_live();
     let failure = cell.commit_failure(activation);
     match work {
-        Work::Call(delivery) => call(shared, cell, activation, delivery, failure),
+        Work::Call(delivery) => call(shared, cell, activation, *delivery, failure),
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -68,6 +69,23 @@ impl RunQueue {
             queue,
             worker,
         })
+    }
+
+    /// A call's time without a queue: of one instance again and again, and of all in turn. Tells how much of the floor is the
+    /// guest's own code and how much is caches that it finds cold.
+    pub(super) fn direct(&self, method: Method) -> Result<(Duration, Duration)> {
+        const CALLS: u32 = 50_000;
+        let arguments = method.arguments()?;
+        let time = |cells: &[Cell]| {
+            let started = Instant::now();
+            for cell in cells.iter().cycle().take(CALLS as usize) {
+                let mut guest = cell.guest.lock().unwrap_or_else(PoisonError::into_inner);
+                guest.handle(method.name(), &arguments).map_err(trapped)?;
+            }
+            anyhow::Ok(started.elapsed() / CALLS)
+        };
+        time(&self.cells[..1])?;
+        Ok((time(&self.cells[..1])?, time(&self.cells)?))
     }
 
     pub(super) fn callers(
