@@ -175,7 +175,7 @@ async fn what_is_not_json_or_too_much_of_it_is_refused() {
         &f.wire.call("counter/a/increment", &huge).await,
         413,
         "too_large",
-        "1048576",
+        "2097152",
     );
     assert_eq!(
         f.wire

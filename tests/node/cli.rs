@@ -81,6 +81,12 @@ fn a_kind_is_deployed_called_inspected_listed_and_deleted() {
             .success()
     );
     assert!(!out(&node.entia(["kinds"])).contains("counter"));
+    // Another component under the name of one that is gone: its entities are new ones.
+    node.deploy(&guest("entia_hostile"), &["--kind", "counter"]);
+    assert_eq!(
+        out(&node.entia(["call", "counter/a", "echo", r#"{"text": "new"}"#])).trim(),
+        "\"new\""
+    );
     assert!(node.stop().success());
 }
 

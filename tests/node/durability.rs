@@ -13,9 +13,9 @@ use rand::{Rng as _, SeedableRng as _};
 /// Kills in one run of the test.
 const KILLS: usize = 12;
 /// Callers at once.
-const CALLERS: usize = 16;
+const CALLERS: usize = 64;
 /// Entities that they call. So many that none meets the bound of its idempotency window.
-const ENTITIES: usize = 8;
+const ENTITIES: usize = 32;
 
 /// One caller's memory of its commands: (entity, key) and the answer, if it came.
 type Commands = BTreeMap<(usize, String), Option<u64>>;
@@ -46,7 +46,7 @@ async fn kill_9_loses_no_answered_command_and_doubles_none_that_is_repeated() {
             .map(|(c, _)| c.clone())
             .collect();
         let answered = Arc::new(AtomicUsize::new(0));
-        let kill_after = random.random_range(0..400);
+        let kill_after = random.random_range(0..1_000);
         let callers: Vec<_> = (0..CALLERS)
             .map(|caller| {
                 let mine = open.iter().skip(caller).step_by(CALLERS).cloned().collect();

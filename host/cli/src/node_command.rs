@@ -28,7 +28,10 @@ pub(crate) fn run(flags: &arguments::Node) -> anyhow::Result<()> {
         .init();
     let config = config(options)?;
     let runtime = tokio::runtime::Runtime::new()?;
-    runtime.block_on(serve(config))
+    let served = runtime.block_on(serve(config));
+    // A deployment that still compiles is not waited for: it is not on disk, so it never was.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+    served
 }
 
 /// `entia compile-component`: what the node starts in a process of its own, with limits.

@@ -86,6 +86,16 @@ impl Catalog {
     }
 }
 
+impl KindVersion {
+    /// Whether a method changes nothing. What does not exist changes nothing either.
+    pub(crate) fn is_query(&self, method: &str) -> bool {
+        self.record
+            .description
+            .method(method)
+            .is_none_or(|method| method.query)
+    }
+}
+
 impl Kind {
     pub(crate) fn current(&self) -> Arc<KindVersion> {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner))

@@ -54,7 +54,7 @@ pub struct ExecutorOptions {
 /// Runs the entities of a node.
 pub(crate) struct Executor {
     shared: Arc<Shared>,
-    workers: worker::Workers,
+    workers: Mutex<worker::Workers>,
 }
 
 struct Shared {
@@ -115,7 +115,10 @@ impl Executor {
             options,
         });
         let workers = worker::Workers::start(&shared, &runnable)?;
-        Ok(Self { shared, workers })
+        Ok(Self {
+            shared,
+            workers: Mutex::new(workers),
+        })
     }
 
     /// Puts a call into its entity's mailbox.
@@ -126,16 +129,12 @@ impl Executor {
         deadline: Instant,
     ) -> Result<Ticket, CallError> {
         let version = kind.current();
-        let query = version
-            .record
-            .description
-            .method(&envelope.method)
-            .is_some_and(|method| method.query);
-        let entity = envelope.entity.clone();
-        let pending = self.let_in()?;
-        let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        let query = version.is_query(&envelope.method);
         let calls_max = version.record.limits.mailbox_calls_max;
-        self.push(kind, entity, Work::Call(Box::new(delivery)), calls_max)?;
+        let entity = envelope.entity.clone();
+        let (delivery, ticket) = Delivery::new(envelope, deadline, query, self.let_in()?);
+        let work = Work::Call(Arc::clone(kind), Box::new(delivery));
+        self.push(kind, entity, work, calls_max)?;
         Ok(ticket)
     }
 
@@ -155,7 +154,7 @@ impl Executor {
         for cell in self.shared.cells.of_kind(&kind.name()) {
             let entity = cell.id.clone();
             let (reply, answer) = delivery::reply(self.let_in()?);
-            self.push_unchecked(kind, entity, Work::Forget(reply), u64::MAX)?;
+            self.push_unchecked(entity, Work::Forget(reply), u64::MAX)?;
             delivery::received(answer).await?;
         }
         Ok(())
@@ -206,7 +205,7 @@ impl Executor {
     /// Takes no new calls, finishes those under way, writes what is only in memory, and ends the workers.
     ///
     /// Returns how many calls were still under way after `patience`; their callers are told that they may have run.
-    pub(crate) fn shut_down(mut self, patience: Duration) -> usize {
+    pub(crate) fn shut_down(&self, patience: Duration) -> usize {
         self.shared.pending.close();
         let finished = self.shared.pending.wait_for_none(patience);
         let cut_off = if finished {
@@ -214,7 +213,10 @@ impl Executor {
         } else {
             self.shared.pending.calls()
         };
-        self.workers.end();
+        self.workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .end();
         passivation::passivate_all(&self.shared);
         cut_off
     }
@@ -245,12 +247,11 @@ impl Executor {
                 retry_after_ms: RETRY_AFTER_MS,
             });
         }
-        self.push_unchecked(kind, entity, work, calls_max)
+        self.push_unchecked(entity, work, calls_max)
     }
 
     fn push_unchecked(
         &self,
-        kind: &Arc<Kind>,
         entity: EntityId,
         work: Work,
         calls_max: u64,
@@ -261,7 +262,7 @@ impl Executor {
             let mut map = shared.cells.map(&entity);
             let cell = map.entry(entity.clone()).or_insert_with(|| {
                 shared.cells.count.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Cell::new(entity, Arc::clone(kind)))
+                Arc::new(Cell::new(entity))
             });
             cell.push(work, calls_max)?.then(|| Arc::clone(cell))
         };

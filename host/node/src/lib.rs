@@ -109,10 +109,12 @@ impl Node {
     pub async fn shut_down(self) -> Result<usize, StoreError> {
         let patience = self.shutdown;
         self.http.shut_down(patience).await;
-        let inner = Arc::into_inner(self.inner).expect("the server that shared it has ended");
+        let inner = self.inner;
         let close = move || {
             let cut_off = inner.executor.shut_down(patience);
-            inner.store.close().map(|()| cut_off)
+            inner.store.close()?;
+            // What was written last has no caller who would hear of its failure.
+            inner.store.failure().map_or(Ok(cut_off), Err)
         };
         tokio::task::spawn_blocking(close)
             .await

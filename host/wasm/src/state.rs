@@ -171,3 +171,55 @@ fn resource_table() -> ResourceTable {
     table.set_max_capacity(1_000);
     table
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn meter() -> Meter {
+        let limits = Limits {
+            memory_bytes_max: 1_000,
+            table_elements_max: 100,
+            ..Limits::default()
+        };
+        let log = LogBuffer::new(0);
+        let wasi = crate::wasi::context(crate::clock::EntityClock::from_ms(0), &log, 0);
+        let mut meter = State::new(wasi, log, Arc::default(), limits).meter;
+        meter.begin("handle");
+        meter
+    }
+
+    #[test]
+    fn tables_count_together_and_the_one_too_many_is_named() {
+        let mut meter = meter();
+        assert!(meter.table_growing(0, 60, None).unwrap());
+        assert!(meter.table_growing(0, 40, None).unwrap());
+        assert_eq!(meter.overrun, None);
+        assert!(!meter.table_growing(60, 61, None).unwrap());
+        let overrun = meter.overrun.clone().unwrap();
+        assert_eq!(
+            overrun,
+            GuestLimit::Table {
+                during: "handle".into(),
+                table_elements_max: 100
+            }
+        );
+    }
+
+    #[test]
+    fn memories_count_together_and_a_new_turn_begins_without_blame() {
+        let mut meter = meter();
+        assert!(meter.memory_growing(0, 600, None).unwrap());
+        assert!(!meter.memory_growing(0, 600, None).unwrap());
+        assert!(matches!(
+            meter.overrun,
+            Some(GuestLimit::Memory {
+                memory_bytes_max: 1_000,
+                ..
+            })
+        ));
+        meter.begin("handle");
+        assert_eq!(meter.overrun, None);
+        assert_eq!(meter.memory_bytes(), 600, "what was refused was not taken");
+    }
+}

@@ -39,7 +39,7 @@ pub(crate) fn run(bench: &mut Bench) -> Result<()> {
         let subject = Subject {
             name: format!("http.{connections}"),
             goal: Some(GOAL),
-            limit: limits::HTTP,
+            limit: limits::http(connections),
         };
         bench.compare(subject, &mut bare, &mut ours)?;
     }

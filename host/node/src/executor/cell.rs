@@ -18,7 +18,6 @@ use crate::catalog::Kind;
 /// visits the cell.
 pub(super) struct Cell {
     pub(super) id: EntityId,
-    pub(super) kind: Arc<Kind>,
     mailbox: Mutex<Mailbox>,
     activation: Mutex<Activation>,
     outbox: Mutex<Outbox>,
@@ -34,16 +33,15 @@ struct Mailbox {
 
 /// What a mailbox holds.
 pub(super) enum Work {
-    Call(Box<Delivery>),
+    Call(Arc<Kind>, Box<Delivery>),
     /// Remove the entity, from memory and disk.
     Forget(Reply),
 }
 
 impl Cell {
-    pub(super) fn new(id: EntityId, kind: Arc<Kind>) -> Self {
+    pub(super) fn new(id: EntityId) -> Self {
         Self {
             id,
-            kind,
             mailbox: Mutex::default(),
             activation: Mutex::default(),
             outbox: Mutex::default(),

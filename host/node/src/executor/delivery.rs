@@ -106,6 +106,13 @@ impl Delivery {
         }
         Some((self.envelope, self.reply))
     }
+
+    /// Answers the call without running it.
+    pub(super) fn refuse(self, error: CallError) {
+        if let Some((_, reply)) = self.begin() {
+            reply.send(Err(error));
+        }
+    }
 }
 
 impl Reply {

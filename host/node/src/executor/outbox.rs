@@ -94,3 +94,90 @@ fn lost(message: &str, may_have_run: bool) -> CallError {
         may_have_run,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use entia_protocol::Payload;
+    use tokio::sync::oneshot;
+
+    use super::super::delivery;
+    use super::super::pending::Pending;
+    use super::*;
+
+    fn reply() -> (Reply, oneshot::Receiver<Answer>) {
+        delivery::reply(Arc::new(Pending::new(1)).begin().unwrap())
+    }
+
+    fn answer(number: u8) -> Answer {
+        Ok(Payload(vec![number]))
+    }
+
+    #[test]
+    fn an_answer_leaves_only_after_every_commit_made_before_it() {
+        let mut outbox = Outbox::default();
+        let (first, mut first_answer) = reply();
+        let (second, mut second_answer) = reply();
+        let (query, mut query_answer) = reply();
+        outbox.submit();
+        outbox.push(first, answer(1));
+        outbox.submit();
+        outbox.push(second, answer(2));
+        outbox.push(query, answer(3));
+        assert!(first_answer.try_recv().is_err(), "nothing is on disk yet");
+
+        outbox.settle(1, Ok(()));
+        assert_eq!(first_answer.try_recv(), Ok(answer(1)));
+        assert!(second_answer.try_recv().is_err());
+        assert!(
+            query_answer.try_recv().is_err(),
+            "it may tell of the second commit's state"
+        );
+
+        outbox.settle(2, Ok(()));
+        assert_eq!(second_answer.try_recv(), Ok(answer(2)));
+        assert_eq!(query_answer.try_recv(), Ok(answer(3)));
+        let (idle, mut idle_answer) = reply();
+        outbox.push(idle, answer(4));
+        assert_eq!(
+            idle_answer.try_recv(),
+            Ok(answer(4)),
+            "nothing is on its way"
+        );
+    }
+
+    #[test]
+    fn a_failed_commit_takes_back_every_answer_that_told_of_it() {
+        let mut outbox = Outbox::default();
+        let (first, mut first_answer) = reply();
+        let (second, mut second_answer) = reply();
+        outbox.submit();
+        outbox.push(first, answer(1));
+        outbox.submit();
+        outbox.push(second, answer(2));
+        outbox.settle(1, Err("disk full".to_owned()));
+        let Ok(Err(error)) = first_answer.try_recv() else {
+            panic!("the answer was taken back")
+        };
+        assert!(
+            error.may_have_run(),
+            "what a failed commit left on disk is unknown"
+        );
+        assert!(!outbox.recover(), "the second is still on its way");
+        let (late, mut late_answer) = reply();
+        outbox.push(late, answer(3));
+        assert!(matches!(late_answer.try_recv(), Ok(Err(_))));
+
+        outbox.settle(2, Err("disk full".to_owned()));
+        assert!(matches!(second_answer.try_recv(), Ok(Err(_))));
+        assert!(outbox.recover());
+        let (again, mut again_answer) = reply();
+        outbox.push(again, answer(4));
+        assert_eq!(
+            again_answer.try_recv(),
+            Ok(answer(4)),
+            "started again from disk"
+        );
+    }
+}

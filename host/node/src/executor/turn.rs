@@ -21,7 +21,13 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
     let was_live = activation.is_live();
     let failure = cell.commit_failure(activation);
     match work {
-        Work::Call(delivery) => call(shared, cell, activation, *delivery, failure),
+        Work::Call(kind, delivery) => match failure {
+            None => call(shared, cell, activation, &kind.current(), *delivery),
+            Some(message) => delivery.refuse(CallError::StoreFailed {
+                message,
+                may_have_run: false,
+            }),
+        },
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());
@@ -31,21 +37,14 @@ fn call(
     shared: &Shared,
     cell: &Arc<Cell>,
     activation: &mut Activation,
+    version: &KindVersion,
     delivery: Delivery,
-    failure: Option<String>,
 ) {
     let Some((envelope, reply)) = delivery.begin() else {
         return;
     };
-    if let Some(message) = failure {
-        reply.send(Err(CallError::StoreFailed {
-            message,
-            may_have_run: false,
-        }));
-        return;
-    }
     activation.calls += 1;
-    match turn(shared, cell, activation, &envelope) {
+    match turn(shared, cell, activation, version, &envelope) {
         Ok((answer, Some(commit))) => cell.commit(shared, commit, Some((reply, answer))),
         Ok((answer, None)) => cell.answer(reply, answer),
         Err(error) => cell.answer(reply, Err(error)),
@@ -57,10 +56,10 @@ fn turn(
     shared: &Shared,
     cell: &Cell,
     activation: &mut Activation,
+    version: &KindVersion,
     envelope: &Envelope,
 ) -> Result<(Answer, Option<EntityCommit>), CallError> {
-    let version = cell.kind.current();
-    let method = method(&version, envelope)?;
+    let method = method(version, envelope)?;
     let now_ms = now_ms();
     let loaded = activation.load(&shared.store, &cell.id, version.record.durability)?;
     let command = (!method.query && envelope.key.repeatable()).then(|| {
@@ -79,7 +78,7 @@ fn turn(
             Lookup::New => {}
         }
     }
-    if let Err(error) = activation.start(&shared.host, &cell.id, &version) {
+    if let Err(error) = activation.start(&shared.host, &cell.id, version) {
         return Err(activation.fail(&cell.id, error, now_ms));
     }
     let answer = handle(shared, cell, activation, envelope, now_ms)?;

@@ -48,16 +48,23 @@ pub(super) async fn run<C: Caller>(
         }
     }
     loop {
-        let mut shared = lock(&shared);
-        if let Some(failure) = shared.failure.take() {
-            return Err(failure);
+        if let Some(outcome) = lock(&shared).outcome(callers, count) {
+            return outcome;
         }
-        if shared.idle.len() == count {
-            *callers = std::mem::take(&mut shared.idle);
-            return Ok(shared.latencies.clone());
-        }
-        drop(shared);
         tokio::task::yield_now().await;
+    }
+}
+
+impl<C> Shared<C> {
+    /// The latencies, once all callers are idle again and given back; or why there are none.
+    fn outcome(&mut self, callers: &mut Vec<C>, count: usize) -> Option<Result<Histogram<u64>>> {
+        if let Some(failure) = self.failure.take() {
+            return Some(Err(failure));
+        }
+        (self.idle.len() == count).then(|| {
+            callers.append(&mut self.idle);
+            Ok(self.latencies.clone())
+        })
     }
 }
 

@@ -10,10 +10,6 @@ use generated::entia::entity::{config, log, types};
 use generated::exports::entia::entity::guest::Context;
 use generated::{Entity, EntityPre};
 
-#[expect(
-    clippy::all,
-    reason = "generated code; the documentation is in wit/entity.wit"
-)]
 mod generated {
     wasmtime::component::bindgen!({
         path: "../../wit",
