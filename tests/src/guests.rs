@@ -26,7 +26,7 @@ pub fn guest(name: &str) -> PathBuf {
 ///
 /// # Panics
 /// If it was not built.
-pub(crate) fn entia() -> PathBuf {
+pub fn entia() -> PathBuf {
     let path =
         std::env::var_os("ENTIA_BIN").map_or_else(|| target().join("ci/entia"), PathBuf::from);
     assert!(

@@ -7,6 +7,6 @@ mod guests;
 mod node;
 mod wire;
 
-pub use guests::{guest, guests};
+pub use guests::{entia, guest, guests};
 pub use node::{Node, NodeOptions};
 pub use wire::{Answer, Wire};

@@ -17,7 +17,7 @@ use proc_macro::TokenStream;
 
 /// Makes the type of an `impl` block an entity whose methods are the functions of the block.
 ///
-/// ```ignore
+/// ```text
 /// #[entity]
 /// impl Counter {
 ///     /// Adds to the counter and returns its new value.

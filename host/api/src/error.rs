@@ -144,7 +144,7 @@ impl ApiError {
                 "the body of a call is one JSON object with the arguments by name"
             }
             Self::BadPath { .. } => {
-                "entities are at /v1/entities/{kind}/{key}/{method}; percent-encode the key, `/` as %2F"
+                "paths are /v1/entities/{kind}/{key}/{method} and /v1/kinds/{kind}; percent-encode the key, `/` as %2F"
             }
             Self::BadQuery { .. } => "correct the parameter; nothing was changed",
             Self::BadHeader { .. } => "correct the header; nothing ran",
@@ -207,6 +207,7 @@ fn call_status(error: &CallError) -> StatusCode {
         CallError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
         CallError::LimitExceeded { .. }
         | CallError::Trapped { .. }
+        | CallError::UndoneSince { .. }
         | CallError::ActivationFailed { .. }
         | CallError::BadResult { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         CallError::StoreFailed { .. } | CallError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,

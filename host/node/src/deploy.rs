@@ -78,9 +78,7 @@ impl Deployer {
         target.store.put_component(wasm).map_err(stored)?;
         target.store.put_kind(&version.record).map_err(stored)?;
         let version = target.catalog.switch(version);
-        if let Err(error) = target.store.remove_unused_components() {
-            tracing::warn!("components that no kind uses any more could not be removed: {error}");
-        }
+        remove_unused(target);
         tracing::info!(kind = %name, version = version.record.version, component = %version.record.component.short(), "deployed");
         Ok(DeployedBody {
             changed: true,
@@ -159,8 +157,8 @@ fn durability(
     existing: Option<&KindRecord>,
 ) -> Result<Durability, ApiError> {
     let words = |durability| match durability {
-        Durability::Memory => "memory durability".to_owned(),
-        Durability::Durable => "durable durability".to_owned(),
+        Durability::Memory => "durability `memory`".to_owned(),
+        Durability::Durable => "durability `durable`".to_owned(),
     };
     match (options.durability, existing.map(|record| record.durability)) {
         (Some(requested), Some(existing)) if requested != existing => {
@@ -212,6 +210,24 @@ fn refused(refusal: Refusal) -> ApiError {
     }
 }
 
+/// Removes the components that no kind uses any more, and their machine code.
+pub(crate) fn remove_unused(target: &Target<'_>) {
+    match target.store.remove_unused_components() {
+        Ok(removed) => removed.iter().for_each(|digest| target.host.forget(digest)),
+        Err(error) => tracing::warn!("components that no kind uses any more stay: {error}"),
+    }
+}
+
+/// What was to be read could not be; nothing was changed.
+pub(crate) fn unreadable(error: StoreError) -> ApiError {
+    entia_protocol::CallError::StoreFailed {
+        message: error.to_string(),
+        may_have_run: false,
+    }
+    .into()
+}
+
+/// What was to be written may or may not be on disk.
 pub(crate) fn stored(error: StoreError) -> ApiError {
     entia_protocol::CallError::StoreFailed {
         message: error.to_string(),

@@ -31,10 +31,11 @@ use entia_storage::Store;
 use entia_wasm::Host;
 
 use crate::catalog::Kind;
-use cell::{Cell, RETRY_AFTER_MS, Work};
+use cell::{Cell, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
 use pending::{NotNow, Pending};
 
+pub(crate) use activation::StateSummary;
 pub use delivery::{Answer, Ticket};
 pub(crate) use turn::now_ms;
 
@@ -74,26 +75,6 @@ struct Cells {
     maps: Vec<Mutex<HashMap<EntityId, Arc<Cell>>>>,
     hasher: std::hash::RandomState,
     count: AtomicUsize,
-}
-
-/// What is known of an entity in memory.
-#[derive(Debug)]
-pub(crate) struct Status {
-    pub(crate) live: bool,
-    pub(crate) memory_bytes: u64,
-    pub(crate) mailbox: usize,
-    pub(crate) calls: u64,
-    pub(crate) failures: u64,
-    pub(crate) last_failure: Option<(u64, String)>,
-    pub(crate) state: Option<StateStatus>,
-}
-
-/// What is known of an entity's last good state.
-#[derive(Debug)]
-pub(crate) struct StateStatus {
-    pub(crate) kind_version: u64,
-    pub(crate) schema_version: u32,
-    pub(crate) bytes: usize,
 }
 
 impl Executor {
@@ -165,12 +146,9 @@ impl Executor {
         let cells = self.shared.cells.of_kind(kind).into_iter();
         cells
             .filter_map(|cell| {
-                let activation = cell.activation();
-                let live = activation.is_live();
-                let state = activation
-                    .loaded()
-                    .is_some_and(|loaded| loaded.state.is_some());
-                (live || state).then(|| (cell.id.clone(), live))
+                let summary = cell.summary();
+                let there = summary.live || summary.state.is_some();
+                there.then(|| (cell.id.clone(), summary.live))
             })
             .collect()
     }
@@ -180,26 +158,10 @@ impl Executor {
         self.shared.live.load(Ordering::Relaxed)
     }
 
-    /// What is known of an entity in memory; while a turn runs, as of before it.
-    pub(crate) fn status(&self, entity: &EntityId) -> Option<Status> {
+    /// What is seen of an entity in memory, as of its last turn, and how many calls wait for it.
+    pub(crate) fn status(&self, entity: &EntityId) -> Option<(Seen, usize)> {
         let cell = Arc::clone(self.shared.cells.map(entity).get(entity)?);
-        let mailbox = cell.waiting();
-        // A turn is bounded to `cpu_ms_max`, so this waits for a moment at most.
-        let activation = cell.activation();
-        let state = activation.loaded().and_then(|loaded| loaded.state.as_ref());
-        Some(Status {
-            live: activation.is_live(),
-            memory_bytes: activation.memory_bytes(),
-            mailbox,
-            calls: activation.calls,
-            failures: activation.failures,
-            last_failure: activation.last_failure.clone(),
-            state: state.map(|state| StateStatus {
-                kind_version: state.kind_version,
-                schema_version: state.schema_version,
-                bytes: state.bytes.len(),
-            }),
-        })
+        Some((cell.seen(), cell.waiting()))
     }
 
     /// Takes no new calls, finishes those under way, writes what is only in memory, and ends the workers.

@@ -373,3 +373,74 @@ async fn guests_that_hold_their_workers_do_not_stop_the_others() {
     ));
     node.shut_down().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_state_in_memory_says_what_a_failure_undid_and_forgets_the_keys_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    deploy(&node, "hostile", "entia_hostile", Durability::Memory, &[]).await;
+    let increment = |key: &str| {
+        let key = CommandKey::Client(key.to_owned());
+        envelope("hostile/large", "increment", &[("by", 1)], key)
+    };
+    let deadline = || Instant::now() + Duration::from_secs(10);
+    call(&node, "hostile/large", "big_state", &[("bytes", 100_000)])
+        .await
+        .unwrap();
+    // Submitted together, so that they run well within the 100 ms in which a large state is not saved again.
+    let mut tickets = Vec::new();
+    for key in ["a", "b", "c"] {
+        tickets.push(node.call(increment(key), deadline()).unwrap());
+    }
+    let panicking = submit(&node, "hostile/large", "panic", &[]).unwrap();
+    for ticket in tickets {
+        ticket.answer().await.unwrap();
+    }
+    let error = panicking.answer().await.unwrap_err();
+    let CallError::UndoneSince { cause, commands } = &error else {
+        panic!("{error}")
+    };
+    assert!(matches!(**cause, CallError::Trapped { .. }));
+    let value = call(&node, "hostile/large", "value", &[]).await.unwrap();
+    assert_eq!(value, 3 - commands, "{error}");
+
+    // What was undone runs again when it is repeated; what was kept does not.
+    for key in ["a", "b", "c"] {
+        node.call(increment(key), deadline())
+            .unwrap()
+            .answer()
+            .await
+            .unwrap();
+    }
+    assert_eq!(call(&node, "hostile/large", "value", &[]).await, Ok(3));
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn looking_at_an_entity_does_not_wait_for_its_turn() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    deploy(
+        &node,
+        "hostile",
+        "entia_hostile",
+        Durability::Memory,
+        &[("cpu_ms_max", 5_000)],
+    )
+    .await;
+    let client = Client::new(&format!("http://{}", node.http())).unwrap();
+    call(&node, "hostile/a", "increment", &[("by", 1)])
+        .await
+        .unwrap();
+    let spinning = submit(&node, "hostile/a", "spin", &[]).unwrap();
+    let began = Instant::now();
+    client.inspect(&"hostile/a".parse().unwrap()).await.unwrap();
+    client.kinds().await.unwrap();
+    assert!(
+        began.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        began.elapsed()
+    );
+    drop(spinning);
+    node.shut_down().await.unwrap();
+}

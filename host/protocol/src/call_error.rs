@@ -104,6 +104,14 @@ pub enum CallError {
         /// False if nothing was written for certain.
         may_have_run: bool,
     },
+    /// The turn was undone, and turns before it with it: the large state of a kind in memory is not saved after each.
+    #[error("{cause}; undone with it: {commands} commands answered since the state was last saved")]
+    UndoneSince {
+        /// What happened.
+        cause: Box<CallError>,
+        /// How many commands that had been answered.
+        commands: u64,
+    },
     /// The node is going down and takes no new calls.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -194,6 +202,7 @@ impl CallError {
             Self::ActivationFailed { .. } => "activation_failed",
             Self::BadResult { .. } => "bad_result",
             Self::StoreFailed { .. } => "store_failed",
+            Self::UndoneSince { .. } => "undone_since",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -215,6 +224,7 @@ impl CallError {
             | Self::LimitExceeded { .. }
             | Self::Trapped { .. }
             | Self::ActivationFailed { .. }
+            | Self::UndoneSince { .. }
             | Self::ShuttingDown => false,
         }
     }
@@ -225,8 +235,16 @@ impl CallError {
             Self::UnknownKind { .. } => "check the name, or deploy the kind with `entia deploy`",
             Self::UnknownMethod { .. } => "check the name; `entia kinds` lists each kind's methods",
             Self::BadArguments { .. } => "the method's schema is in GET /v1/kinds/{kind}",
+            Self::TooLarge {
+                subject: Subject::IdempotencyKey,
+                ..
+            } => "nothing ran; use a shorter key",
+            Self::TooLarge {
+                subject: Subject::Component,
+                ..
+            } => "build it with `entia build`, which optimises for size",
             Self::TooLarge { .. } => {
-                "send less at a time, or raise the kind's limit when deploying"
+                "nothing was kept; send less at a time, or raise the kind's limit when deploying"
             }
             Self::Rejected(_) => "the entity's own answer; see its documentation",
             Self::KeyReused { .. } => "nothing ran; use a fresh key for a new command",
@@ -250,6 +268,9 @@ impl CallError {
             Self::BadResult { .. } => "the call ran; return finite numbers and maps with text keys",
             Self::StoreFailed { .. } => {
                 "nothing was kept; see the node's log for the disk's error, then try again"
+            }
+            Self::UndoneSince { .. } => {
+                "states over 64 KiB of kinds in memory are saved at most every 100 ms; deploy the kind as durable, or keep less in one entity"
             }
             Self::ShuttingDown => "nothing ran; try again when the node is back",
         }

@@ -25,9 +25,6 @@ pub enum Lookup<'a> {
     Reused,
 }
 
-/// Records that left the window and have to leave the store in the same commit.
-pub type Evicted = Vec<IdempotencyId>;
-
 impl IdempotencyWindow {
     /// The most records of one entity.
     pub const RECORDS_MAX: usize = 1_000;
@@ -60,14 +57,14 @@ impl IdempotencyWindow {
         }
     }
 
-    /// Remembers a command and returns what no longer fits.
-    pub fn insert(&mut self, record: IdempotencyRecord) -> Evicted {
+    /// Remembers a command and returns what no longer fits: it has to leave the store in the same commit.
+    pub fn insert(&mut self, record: IdempotencyRecord) -> Vec<IdempotencyId> {
         let now_ms = record.at_ms;
         let kept = record.id.clone();
-        // An expired record of the same key is overwritten in the store, not evicted from it.
+        // An expired record of the same key is overwritten in the store, not removed from it.
         self.remove(&kept);
         self.push(record);
-        let mut evicted = Evicted::new();
+        let mut left = Vec::new();
         while let Some(oldest) = self.order.front() {
             let over = self.order.len() > Self::RECORDS_MAX || self.bytes > Self::BYTES_MAX;
             if *oldest == kept || !(over || expired(&self.records[oldest], now_ms)) {
@@ -75,14 +72,21 @@ impl IdempotencyWindow {
             }
             let oldest = oldest.clone();
             self.remove(&oldest);
-            evicted.push(oldest);
+            left.push(oldest);
         }
-        evicted
+        left
     }
 
     /// Whether the window remembers a command, whatever its age.
     pub fn contains(&self, id: &IdempotencyId) -> bool {
         self.records.contains_key(id)
+    }
+
+    /// Forgets commands whose effect was undone.
+    pub fn forget(&mut self, ids: &[IdempotencyId]) {
+        for id in ids {
+            self.remove(id);
+        }
     }
 
     /// The records, oldest first.
@@ -185,9 +189,9 @@ mod tests {
         assert_eq!(window.insert(record(5_000, 0, 0)), [id(0)]);
         assert_eq!(window.len(), IdempotencyWindow::RECORDS_MAX);
 
-        let evicted = window.insert(record(5_001, IdempotencyWindow::BYTES_MAX + 1, 0));
+        let left = window.insert(record(5_001, IdempotencyWindow::BYTES_MAX + 1, 0));
         assert_eq!(
-            evicted.len(),
+            left.len(),
             IdempotencyWindow::RECORDS_MAX,
             "only the newest is left"
         );

@@ -6,7 +6,7 @@ use crate::{Digest, KindName, Limits};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Durability {
-    /// State is written when the node shuts down; a crash may lose it.
+    /// State is written when the entity is passivated or the node shuts down; a crash may lose it.
     Memory,
     /// A command is answered only after its state is on disk.
     Durable,

@@ -23,7 +23,7 @@ pub use call_error::{CallError, GuestLimit, Rejection, Subject};
 pub use digest::Digest;
 pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};
 pub use id::{ENTITY_KEY_BYTES_MAX, EntityId, InvalidId, KIND_NAME_BYTES_MAX, KindName};
-pub use idempotency::{Evicted, IdempotencyWindow, Lookup};
+pub use idempotency::{IdempotencyWindow, Lookup};
 pub use kind::{Durability, KindDescription, KindRecord, MethodDescription};
 pub use limits::Limits;
 pub use stored::{IdempotencyId, IdempotencyRecord, StoredState};

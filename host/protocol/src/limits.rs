@@ -4,7 +4,8 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Limits {
-    /// Processor time of one turn, in milliseconds. Measured in ticks of 10 ms, rounded up.
+    /// Time that one export may run, in milliseconds: `activate`, `handle` and `snapshot` each. It is elapsed time, measured in
+    /// ticks of 10 ms and rounded up; a guest that waits for nothing has the processor for about as long.
     pub cpu_ms_max: u64,
     /// Linear memory, in bytes.
     pub memory_bytes_max: u64,
@@ -16,7 +17,7 @@ pub struct Limits {
     pub state_bytes_max: u64,
     /// Text of all log lines of one turn, in bytes; what is over it is counted, not kept.
     pub log_bytes_max: u64,
-    /// Calls of host functions in one turn.
+    /// Calls of the contract's own host functions in one run of an export. WASI calls are bounded by time alone.
     pub host_calls_max: u64,
     /// Calls that wait for one entity; one more is answered `overloaded`.
     pub mailbox_calls_max: u64,

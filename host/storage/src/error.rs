@@ -31,7 +31,7 @@ pub enum StoreError {
     },
     /// Acknowledged commits are missing.
     #[error(
-        "the store {} ends at commit {have}, yet commit {expected} was acknowledged; the store was not opened: restore it from a backup, or accept the loss of the commits between (accept_loss)", dir.display()
+        "the store {} ends at commit {have}, yet commit {expected} was acknowledged; the store was not opened: restore it from a backup, or accept the loss of the commits between (--accept-loss)", dir.display()
     )]
     Truncated {
         /// The store's directory.
@@ -43,7 +43,7 @@ pub enum StoreError {
     },
     /// The watermark file is gone although the store has commits, so a truncation would go unnoticed.
     #[error(
-        "{} is missing, yet the store has commits up to {have}; the store was not opened: restore the file, or accept that lost commits would go unnoticed (accept_loss)", path.display()
+        "{} is missing, yet the store has commits up to {have}; the store was not opened: restore the file, or accept that lost commits would go unnoticed (--accept-loss)", path.display()
     )]
     WatermarkMissing {
         /// The file.
@@ -53,7 +53,7 @@ pub enum StoreError {
     },
     /// The watermark file does not read, so a truncation would go unnoticed.
     #[error(
-        "{} is damaged: neither of its two slots reads; the store was not opened: restore the file, or accept that lost commits would go unnoticed (accept_loss)", path.display()
+        "{} is damaged: neither of its two slots reads; the store was not opened: restore the file, or accept that lost commits would go unnoticed (--accept-loss)", path.display()
     )]
     WatermarkDamaged {
         /// The file.

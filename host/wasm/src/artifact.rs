@@ -54,9 +54,7 @@ impl Artifacts {
             .compiler
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner);
-        let path = self
-            .dir
-            .join(format!("{digest}-{:016x}.cwasm", self.compatibility));
+        let path = self.path(digest);
         if let Some(component) = load(engine, &path) {
             return Ok(component);
         }
@@ -75,6 +73,19 @@ impl Artifacts {
         load(engine, &path).ok_or_else(|| Refusal::CompileFailed {
             message: format!("{} cannot be read back", path.display()),
         })
+    }
+
+    /// Removes what this engine compiled of a component.
+    pub(crate) fn forget(&self, digest: &Digest) {
+        let path = self.path(digest);
+        if let Err(error) = fs::remove_file(&path) {
+            tracing::debug!(artifact = %path.display(), "not removed: {error}");
+        }
+    }
+
+    fn path(&self, digest: &Digest) -> PathBuf {
+        self.dir
+            .join(format!("{digest}-{:016x}.cwasm", self.compatibility))
     }
 }
 
@@ -98,7 +109,7 @@ fn load(engine: &Engine, path: &Path) -> Option<Component> {
         return None;
     }
     // SAFETY: wasmtime trusts what it deserialises. These bytes are those that our own child process wrote into our own data
-    // directory: the digest above covers all of them, and whoever could forge both could replace this program as well.
+    // directory. The digest covers all of them against damage; against an attacker the directory is as trusted as the node.
     let component = unsafe { Component::deserialize(engine, code) };
     component
         .inspect_err(

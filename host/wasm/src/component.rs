@@ -96,6 +96,11 @@ impl Host {
         Ok(kinds)
     }
 
+    /// Removes a component's artifact. Instances that run go on.
+    pub fn forget(&self, digest: &Digest) {
+        self.artifacts.forget(digest);
+    }
+
     /// The longest component that [`Host::prepare`] takes, in bytes.
     pub fn component_bytes_max(&self) -> u64 {
         self.component_bytes_max

@@ -17,7 +17,7 @@ pub const THREAD_STACK_BYTES: usize = 4 << 20;
 /// The configuration that compiles and runs components; both sides have to use the same.
 ///
 /// Epochs cost nothing measurable where fuel costs 18 to 49 %. Without concurrency support a call takes 0.3 us instead of
-/// 0.7 to 1.7. Memories reserve nothing ahead and have no guard pages: bounds are then checked explicitly, at up to 10 %, and
+/// 0.7 to 1.7. Memories reserve nothing ahead and have no guard pages: bounds are then checked explicitly, at up to 18 %, and
 /// an instance takes two mappings of address space instead of four, so that the default `vm.max_map_count` holds 30,000 of
 /// them. Growth keeps 1 MiB in reserve, since 0 would move the memory at each step.
 pub(crate) fn config() -> Config {

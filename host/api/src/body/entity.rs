@@ -17,7 +17,7 @@ pub struct EntityBody {
     pub kind_version: u64,
     /// The version of its state's encoding; none before the first state.
     pub schema_version: Option<u32>,
-    /// The store's commit that wrote its state; none before the first state.
+    /// The store's latest commit of this entity; none before the first.
     pub sequence: Option<u64>,
     /// The stored state, in bytes.
     pub state_bytes: u64,
@@ -25,9 +25,9 @@ pub struct EntityBody {
     pub memory_bytes: u64,
     /// Calls that wait for it.
     pub mailbox: u64,
-    /// Calls that it has answered since its activation.
+    /// Calls that it has begun since it was last loaded.
     pub calls: u64,
-    /// Turns that were undone since its activation: traps, limits, deadlines.
+    /// Turns that were undone since it was last loaded: traps and limits.
     pub failures: u64,
     /// The latest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,7 +90,7 @@ pub struct ListQuery {
 /// `GET /healthz` and `GET /readyz`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HealthBody {
-    /// `ok`, or what the node is doing instead, such as `starting`.
+    /// `ok` of `/healthz`, `ready` of `/readyz`.
     pub status: String,
     /// The node's version.
     pub version: String,

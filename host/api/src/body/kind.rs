@@ -110,7 +110,7 @@ pub struct DeployOptions {
     pub durability: Option<Durability>,
     /// Limits to change, by the names of [`Limits`]' fields.
     pub limits: BTreeMap<String, u64>,
-    /// Settings that the guest reads through `config`.
+    /// Settings that the guest reads through `config`. Those given replace all that were there.
     pub config: BTreeMap<String, String>,
 }
 

@@ -16,8 +16,8 @@ pub(super) struct Activation {
     loaded: Option<Loaded>,
     live: Option<Live>,
     pub(super) calls: u64,
-    pub(super) failures: u64,
-    pub(super) last_failure: Option<(u64, String)>,
+    failures: u64,
+    last_failure: Option<(u64, String)>,
 }
 
 pub(super) struct Loaded {
@@ -30,13 +30,32 @@ pub(super) struct Loaded {
     on_disk: Vec<IdempotencyId>,
 }
 
+/// What people see of an activation.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Summary {
+    pub(crate) live: bool,
+    pub(crate) memory_bytes: u64,
+    pub(crate) calls: u64,
+    pub(crate) failures: u64,
+    pub(crate) state: Option<StateSummary>,
+}
+
+/// What people see of the last good state.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StateSummary {
+    pub(crate) kind_version: u64,
+    pub(crate) schema_version: u32,
+    pub(crate) bytes: usize,
+}
+
 /// A running instance.
 struct Live {
     instance: Instance,
     kind_version: u64,
     saved_at: Instant,
-    /// Commands since `state` was taken.
+    /// Commands since `state` was taken, and which of them are remembered.
     unsaved: u64,
+    unsaved_ids: Vec<IdempotencyId>,
 }
 
 impl Activation {
@@ -48,12 +67,10 @@ impl Activation {
         durability: Durability,
     ) -> Result<&mut Loaded, CallError> {
         if self.loaded.is_none() {
-            let stored = store
-                .load(id)
-                .map_err(|error| CallError::ActivationFailed {
-                    entity: id.clone(),
-                    message: error.to_string(),
-                })?;
+            let stored = store.load(id).map_err(|error| CallError::StoreFailed {
+                message: error.to_string(),
+                may_have_run: false,
+            })?;
             let (state, records) = match stored {
                 Some(stored) => (stored.state, stored.idempotency),
                 None => (None, Vec::new()),
@@ -71,6 +88,10 @@ impl Activation {
             });
         }
         Ok(self.loaded.as_mut().expect("it was just set"))
+    }
+
+    pub(super) fn last_failure(&self) -> Option<&(u64, String)> {
+        self.last_failure.as_ref()
     }
 
     pub(super) fn loaded(&self) -> Option<&Loaded> {
@@ -106,12 +127,35 @@ impl Activation {
             kind_version: current,
             saved_at: Instant::now(),
             unsaved: 0,
+            unsaved_ids: Vec::new(),
         });
         Ok(true)
     }
 
     pub(super) fn instance(&mut self) -> Option<&mut Instance> {
         self.live.as_mut().map(|live| &mut live.instance)
+    }
+
+    /// What people see of it.
+    pub(super) fn summary(&self) -> Summary {
+        let state = self
+            .loaded
+            .as_ref()
+            .and_then(|loaded| loaded.state.as_ref());
+        Summary {
+            live: self.live.is_some(),
+            memory_bytes: self
+                .live
+                .as_ref()
+                .map_or(0, |live| live.instance.memory_bytes()),
+            calls: self.calls,
+            failures: self.failures,
+            state: state.map(|state| StateSummary {
+                kind_version: state.kind_version,
+                schema_version: state.schema_version,
+                bytes: state.bytes.len(),
+            }),
+        }
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -121,12 +165,6 @@ impl Activation {
     /// Whether it holds what the store does not have.
     pub(super) fn is_dirty(&self) -> bool {
         self.loaded.as_ref().is_some_and(|loaded| loaded.dirty)
-    }
-
-    pub(super) fn memory_bytes(&self) -> u64 {
-        self.live
-            .as_ref()
-            .map_or(0, |live| live.instance.memory_bytes())
     }
 
     /// After a command: takes the state. True if it differs from the last good one.
@@ -148,6 +186,7 @@ impl Activation {
         }
         let (schema_version, bytes) = host.snapshot(&mut live.instance)?;
         live.unsaved = 0;
+        live.unsaved_ids.clear();
         live.saved_at = Instant::now();
         let same = loaded
             .state
@@ -171,29 +210,35 @@ impl Activation {
         &mut self,
         record: IdempotencyRecord,
         durability: Durability,
-    ) -> entia_protocol::Evicted {
+    ) -> Vec<IdempotencyId> {
         let Some(loaded) = &mut self.loaded else {
             return Vec::new();
         };
+        if let Some(live) = self.live.as_mut().filter(|live| live.unsaved > 0) {
+            live.unsaved_ids.push(record.id.clone());
+        }
         loaded.dirty |= durability == Durability::Memory;
         loaded.window.insert(record)
     }
 
     /// Drops an instance that failed and notes why. The next call starts from the last good state.
+    ///
+    /// Commands since that state go with it, and so does the memory of their keys: repeated, they run again.
     pub(super) fn fail(&mut self, id: &EntityId, error: CallError, now_ms: u64) -> CallError {
-        let unsaved = self.live.take().map_or(0, |live| live.unsaved);
-        let error = match (error, unsaved) {
-            (CallError::Trapped { during, message }, 1..) => CallError::Trapped {
-                during,
-                message: format!(
-                    "{message}\nundone with it: {unsaved} earlier commands (states over {LARGE_STATE_BYTES} bytes \
-                     of kinds in memory are saved every {} ms)",
-                    LARGE_STATE_EVERY.as_millis()
-                ),
-            },
-            (error, _) => error,
+        let lost = self.live.take().filter(|live| live.unsaved > 0);
+        let error = match lost {
+            None => error,
+            Some(live) => {
+                if let Some(loaded) = &mut self.loaded {
+                    loaded.window.forget(&live.unsaved_ids);
+                }
+                CallError::UndoneSince {
+                    cause: Box::new(error),
+                    commands: live.unsaved,
+                }
+            }
         };
-        tracing::warn!(entity = %id, unsaved, "the turn was undone: {error}");
+        tracing::warn!(entity = %id, "the turn was undone: {error}");
         self.failures += 1;
         self.last_failure = Some((now_ms, error.to_string()));
         error

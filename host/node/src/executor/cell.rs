@@ -6,22 +6,31 @@ use entia_protocol::{CallError, EntityId};
 use entia_storage::EntityCommit;
 
 use super::Shared;
-use super::activation::Activation;
+use super::activation::{Activation, Summary};
 use super::delivery::{Answer, Delivery, Reply};
 use super::outbox::Outbox;
 use crate::catalog::Kind;
 
 /// An entity that somebody has called: its mailbox, its activation, and the answers on their way out.
 ///
-/// Three locks, each for another pair of threads, never held together but activation before the others: `mailbox` between
-/// callers and the worker, `outbox` between the worker and the store's committer, `activation` for the one worker that
-/// visits the cell.
+/// Each lock is for another pair of threads, and they are never held together but `activation` before the others: `mailbox`
+/// between callers and the worker, `outbox` between the worker and the store's committer, `seen` between the worker and
+/// those who look, `activation` for the one worker that visits the cell.
 pub(super) struct Cell {
     pub(super) id: EntityId,
     mailbox: Mutex<Mailbox>,
     activation: Mutex<Activation>,
     outbox: Mutex<Outbox>,
+    /// As of the last turn, so that nobody has to wait for one that runs to look at an entity.
+    seen: Mutex<Seen>,
     last_used: AtomicU64,
+}
+
+/// What others see of a cell.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Seen {
+    pub(crate) summary: Summary,
+    pub(crate) last_failure: Option<(u64, String)>,
 }
 
 #[derive(Default)]
@@ -45,6 +54,7 @@ impl Cell {
             mailbox: Mutex::default(),
             activation: Mutex::default(),
             outbox: Mutex::default(),
+            seen: Mutex::default(),
             last_used: AtomicU64::new(0),
         }
     }
@@ -131,6 +141,24 @@ impl Cell {
         } else {
             outbox.failure().map(ToOwned::to_owned)
         }
+    }
+
+    /// Lets others see what a turn or a passivation has made of the activation.
+    pub(super) fn show(&self, activation: &Activation) {
+        let mut seen = lock(&self.seen);
+        let summary = activation.summary();
+        if summary.failures != seen.summary.failures {
+            seen.last_failure = activation.last_failure().cloned();
+        }
+        seen.summary = summary;
+    }
+
+    pub(super) fn seen(&self) -> Seen {
+        lock(&self.seen).clone()
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        lock(&self.seen).summary
     }
 
     pub(super) fn touch(&self, now: u64) {

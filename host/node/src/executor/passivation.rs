@@ -65,6 +65,7 @@ fn passivate(shared: &Shared, cell: &Arc<Cell>) {
         }
     }
     shared.count_live(was_live, activation.is_live());
+    cell.show(&activation);
 }
 
 /// Removes a cell that holds nothing which the store does not know.

@@ -1,18 +1,17 @@
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Counts the calls under way on a node, from the mailbox to the answer, and bounds them.
+///
+/// One number that every call touches twice: how many there are, and in its highest bit whether more are let in.
 #[derive(Debug)]
 pub(super) struct Pending {
     calls_max: usize,
-    count: Mutex<Count>,
+    calls: AtomicUsize,
+    /// Held to wait for the last call, and to tell of it.
+    last: Mutex<()>,
     none_left: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Count {
-    calls: usize,
-    closed: bool,
 }
 
 /// One call under way.
@@ -26,62 +25,61 @@ pub(super) enum NotNow {
     Closed,
 }
 
+const CLOSED: usize = 1 << (usize::BITS - 1);
+
 impl Pending {
     pub(super) fn new(calls_max: usize) -> Self {
         Self {
             calls_max,
-            count: Mutex::default(),
+            calls: AtomicUsize::new(0),
+            last: Mutex::default(),
             none_left: Condvar::new(),
         }
     }
 
     /// Lets a call in.
     pub(super) fn begin(self: &Arc<Self>) -> Result<PendingGuard, NotNow> {
-        let mut count = self.lock();
-        if count.closed {
-            return Err(NotNow::Closed);
+        let one_more = |calls: usize| (calls < self.calls_max).then_some(calls + 1);
+        match self
+            .calls
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+        {
+            Ok(_) => Ok(PendingGuard(Arc::clone(self))),
+            Err(calls) if calls & CLOSED != 0 => Err(NotNow::Closed),
+            Err(_) => Err(NotNow::Full),
         }
-        if count.calls >= self.calls_max {
-            return Err(NotNow::Full);
-        }
-        count.calls += 1;
-        Ok(PendingGuard(Arc::clone(self)))
     }
 
     pub(super) fn calls(&self) -> usize {
-        self.lock().calls
+        self.calls.load(Ordering::SeqCst) & !CLOSED
     }
 
     /// Lets nobody in any more.
     pub(super) fn close(&self) {
-        self.lock().closed = true;
+        self.calls.fetch_or(CLOSED, Ordering::SeqCst);
     }
 
-    /// Waits until no call is under way. False if some still are after `patience`.
+    /// Waits until no call is under way, once closed. False if some still are after `patience`.
     pub(super) fn wait_for_none(&self, patience: Duration) -> bool {
         let end = Instant::now() + patience;
-        let mut count = self.lock();
-        while count.calls > 0 {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        while self.calls() > 0 {
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return false;
             }
-            let woken = self.none_left.wait_timeout(count, left);
-            count = woken.unwrap_or_else(PoisonError::into_inner).0;
+            let woken = self.none_left.wait_timeout(last, left);
+            last = woken.unwrap_or_else(PoisonError::into_inner).0;
         }
         true
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Count> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for PendingGuard {
     fn drop(&mut self) {
-        let mut count = self.0.lock();
-        count.calls -= 1;
-        if count.calls == 0 {
+        if self.0.calls.fetch_sub(1, Ordering::SeqCst) == (CLOSED | 1) {
+            // Under the lock, so that it cannot fall between the look and the wait of `wait_for_none`.
+            let _last = self.0.last.lock().unwrap_or_else(PoisonError::into_inner);
             self.0.none_left.notify_all();
         }
     }
@@ -99,7 +97,12 @@ mod tests {
         pending.close();
         assert_eq!(pending.begin().unwrap_err(), NotNow::Closed);
         assert!(!pending.wait_for_none(Duration::ZERO));
+        let waiting = std::thread::spawn({
+            let pending = Arc::clone(&pending);
+            move || pending.wait_for_none(Duration::from_secs(60))
+        });
         drop(call);
-        assert!(pending.wait_for_none(Duration::ZERO));
+        assert!(waiting.join().unwrap());
+        assert_eq!(pending.begin().unwrap_err(), NotNow::Closed);
     }
 }

@@ -31,6 +31,7 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());
+    cell.show(activation);
 }
 
 fn call(
@@ -173,7 +174,8 @@ fn forget(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation, reply:
     );
 }
 
-/// The wall clock, in milliseconds since 1970. It decides the age of idempotency records and nothing else.
+/// The wall clock, in milliseconds since 1970. It decides the age of idempotency records; all else that
+/// it is used for is shown to people.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

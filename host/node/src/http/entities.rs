@@ -17,7 +17,8 @@ use entia_protocol::{
 use super::respond::{Answered, allowed, json, json_text};
 use super::{Api, blocking, body, header};
 use crate::Inner;
-use crate::deploy::stored;
+use crate::deploy::unreadable;
+use crate::executor::StateSummary;
 
 /// Without `Entia-Deadline-Ms`.
 const DEADLINE_MS_DEFAULT: u64 = 10_000;
@@ -136,46 +137,41 @@ async fn inspect(api: Api, entity: EntityId) -> Answered {
 
 /// What memory and disk know of an entity. Memory is newer.
 fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBody, ApiError> {
-    let status = node.executor.status(entity);
-    let on_disk = node.store.load(entity).map_err(stored)?;
+    let (seen, mailbox) = node.executor.status(entity).unwrap_or_default();
+    let on_disk = node.store.load(entity).map_err(unreadable)?;
     let disk_state = on_disk.as_ref().and_then(|stored| stored.state.as_ref());
-    let state = status.as_ref().and_then(|status| status.state.as_ref());
-    let has_state = state.is_some() || disk_state.is_some();
-    let live = status.as_ref().is_some_and(|status| status.live);
-    let failures = status.as_ref().map_or(0, |status| status.failures);
-    if !(has_state || live || failures > 0) {
+    let summary = seen.summary;
+    let has_state = summary.state.is_some() || disk_state.is_some();
+    if !(has_state || summary.live || summary.failures > 0) {
         return Err(ApiError::UnknownEntity {
             entity: entity.clone(),
         });
     }
+    let state = summary.state.or(disk_state.map(|state| StateSummary {
+        kind_version: state.kind_version,
+        schema_version: state.schema_version,
+        bytes: state.bytes.len(),
+    }));
     Ok(EntityBody {
         kind: entity.kind().clone(),
         key: entity.key().to_owned(),
-        activation: if live {
+        activation: if summary.live {
             Activation::Live
         } else {
             Activation::Cold
         },
-        kind_version: state
-            .map(|state| state.kind_version)
-            .or(disk_state.map(|state| state.kind_version))
-            .unwrap_or(version),
-        schema_version: state
-            .map(|state| state.schema_version)
-            .or(disk_state.map(|state| state.schema_version)),
+        kind_version: state.map_or(version, |state| state.kind_version),
+        schema_version: state.map(|state| state.schema_version),
         sequence: disk_state
             .and(on_disk.as_ref())
             .map(|stored| stored.sequence),
-        state_bytes: state
-            .map(|state| state.bytes)
-            .or(disk_state.map(|state| state.bytes.len()))
-            .unwrap_or(0) as u64,
-        memory_bytes: status.as_ref().map_or(0, |status| status.memory_bytes),
-        mailbox: status.as_ref().map_or(0, |status| status.mailbox as u64),
-        calls: status.as_ref().map_or(0, |status| status.calls),
-        failures,
-        last_failure: status
-            .and_then(|status| status.last_failure)
+        state_bytes: state.map_or(0, |state| state.bytes as u64),
+        memory_bytes: summary.memory_bytes,
+        mailbox: mailbox as u64,
+        calls: summary.calls,
+        failures: summary.failures,
+        last_failure: seen
+            .last_failure
             .map(|(at_ms, message)| FailureBody { at_ms, message }),
     })
 }
@@ -245,7 +241,7 @@ fn page(
         let on_disk = node
             .store
             .entities(kind, prefix, after, wanted)
-            .map_err(stored)?;
+            .map_err(unreadable)?;
         let mut keys: std::collections::BTreeSet<String> = on_disk
             .entities
             .into_iter()

@@ -15,7 +15,7 @@ use super::respond::{Answered, allowed, json};
 use super::{Api, blocking, body};
 use crate::Inner;
 use crate::catalog::Kind;
-use crate::deploy::stored;
+use crate::deploy::{remove_unused, stored, unreadable};
 
 /// `/v1/kinds`.
 pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
@@ -100,10 +100,8 @@ async fn delete_closed(
     blocking(move || match node.store.remove_kind(&kind_name, true) {
         Ok(_) => {
             node.catalog.remove(&kind_name);
-            node.store
-                .remove_unused_components()
-                .map(|_removed| ())
-                .map_err(stored)
+            remove_unused(&node.target());
+            Ok(())
         }
         Err(StoreError::KindInUse { kind }) => Err(ApiError::KindInUse { kind }),
         Err(error) => Err(stored(error)),
@@ -121,7 +119,7 @@ fn count(node: &Inner, kind: &KindName) -> Result<u64, ApiError> {
         let page = node
             .store
             .entities(kind, "", after.as_deref(), entia_storage::PAGE_ENTRIES_MAX)
-            .map_err(stored)?;
+            .map_err(unreadable)?;
         for entity in &page.entities {
             in_memory.remove(&entia_protocol::EntityId::new(kind.clone(), &entity.key)?);
         }
