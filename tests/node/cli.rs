@@ -1,5 +1,7 @@
 //! The command line, as a person meets it.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::process::Output;
 
 use entia_tests::{NodeOptions, guest};

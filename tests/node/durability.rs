@@ -1,5 +1,7 @@
 //! kill -9 at any moment loses no answered durable command, and doubles none that is repeated with its key.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,5 +1,7 @@
 //! The README's commands work as they are written, one after another, in an empty folder outside the repository.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;

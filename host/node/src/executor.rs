@@ -41,7 +41,7 @@ pub(crate) use turn::now_ms;
 
 /// What bounds an [`Executor`].
 #[derive(Debug, Clone)]
-pub struct ExecutorOptions {
+pub(crate) struct ExecutorOptions {
     /// Threads that run guests.
     pub workers: usize,
     /// Threads that take over while guests hold workers for long.

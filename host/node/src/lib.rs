@@ -26,7 +26,7 @@ use crate::executor::Executor;
 
 pub use config::NodeConfig;
 pub use deploy::RestoreError;
-pub use executor::{Answer, ExecutorOptions, Ticket};
+pub use executor::{Answer, Ticket};
 
 /// A running node.
 pub struct Node {

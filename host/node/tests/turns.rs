@@ -1,6 +1,8 @@
 //! Turns of real entities on a node in this process: order, bounds, deadlines, restarts. Needs the guests that
 //! `cargo xtask build-entities` builds.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 

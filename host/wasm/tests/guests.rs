@@ -1,6 +1,8 @@
 //! Real guests in the real engine: the counter that people copy, and the hostile one. Needs the components that
 //! `cargo xtask build-entities` builds; `cargo xtask test` does it first.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
@@ -121,6 +123,9 @@ fn number(payload: &Payload) -> u64 {
     rmp_serde::from_slice(&payload.0).unwrap()
 }
 
+/// What to provoke, and how to tell that it happened.
+type Case<T> = (&'static str, fn(&T) -> bool);
+
 #[test]
 fn a_component_describes_its_methods_with_schemas() {
     let kinds = fixture().host.describe(&fixture().counter).unwrap();
@@ -178,7 +183,7 @@ fn a_refusal_is_an_answer_and_the_instance_goes_on() {
 
 #[test]
 fn every_limit_is_named_and_poisons_only_its_own_instance() {
-    let cases: [(&str, fn(&GuestLimit) -> bool); 4] = [
+    let cases: [Case<GuestLimit>; 4] = [
         ("spin", |limit| {
             matches!(
                 limit,
@@ -299,7 +304,7 @@ fn log_lines_are_bounded_and_counted() {
 
 #[test]
 fn other_exports_are_bounded_too() {
-    let activating: [(&str, fn(&CallError) -> bool); 5] = [
+    let activating: [Case<CallError>; 5] = [
         (
             "hostile/trap-in-activate",
             |e| matches!(e, CallError::Trapped { during, .. } if during == "activate"),
