@@ -1,7 +1,7 @@
 //! Deploying a component: compile, check, store, switch.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use entia_api::ApiError;
 use entia_api::body::{DeployOptions, DeployedBody, KindBody};
@@ -28,6 +28,13 @@ pub(crate) struct Target<'a> {
 }
 
 impl Deployer {
+    /// Keeps deployments and deletions apart as long as the guard lives.
+    pub(crate) fn alone(&self) -> MutexGuard<'_, ()> {
+        self.one_at_a_time
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Makes `wasm` the current version of `name`. Blocks while it compiles.
     ///
     /// Everything that can refuse comes first; then the component and the kind are on disk before the switch, so that a
@@ -39,10 +46,7 @@ impl Deployer {
         wasm: &[u8],
         options: &DeployOptions,
     ) -> Result<DeployedBody, ApiError> {
-        let _deploying = self
-            .one_at_a_time
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _alone = self.alone();
         let existing = target.catalog.find(name).ok().map(|kind| kind.current());
         let existing = existing.as_ref().map(|version| &version.record);
         let durability = durability(name, options, existing)?;

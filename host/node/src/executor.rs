@@ -115,30 +115,48 @@ impl Executor {
         let entity = envelope.entity.clone();
         let (delivery, ticket) = Delivery::new(envelope, deadline, query, self.let_in()?);
         let work = Work::Call(Arc::clone(kind), Box::new(delivery));
-        self.push(kind, entity, work, calls_max)?;
+        self.push(Some(kind), entity, work, calls_max)?;
         Ok(ticket)
     }
 
     /// Removes an entity from memory and disk, after the calls that came before.
     pub(crate) async fn forget(&self, kind: &Arc<Kind>, entity: EntityId) -> Result<(), CallError> {
         let (reply, answer) = delivery::reply(self.let_in()?);
-        self.push(kind, entity, Work::Forget(reply), u64::MAX)?;
+        self.push(Some(kind), entity, Work::Forget(reply), u64::MAX)?;
         delivery::received(answer).await.map(|_empty| ())
     }
 
-    /// Stops a kind and removes its entities from memory. What is on disk stays.
-    pub(crate) async fn forget_kind(&self, kind: &Arc<Kind>) -> Result<(), CallError> {
+    /// Waits until a closed kind's calls have run. Blocks.
+    pub(crate) fn drain_kind(&self, kind: &Kind) -> Result<(), CallError> {
+        self.all_of_kind(kind, Work::Drain)
+    }
+
+    /// Removes a closed kind's entities that are in memory, from there and from disk. Blocks.
+    pub(crate) fn forget_kind(&self, kind: &Kind) -> Result<(), CallError> {
+        self.all_of_kind(kind, Work::Forget)
+    }
+
+    /// Gives all entities of a closed kind the same work, and waits until it is done.
+    fn all_of_kind(&self, kind: &Kind, work: fn(delivery::Reply) -> Work) -> Result<(), CallError> {
         debug_assert!(
             kind.is_closed(),
             "a call that came now would bring an entity back"
         );
+        let mut answers = Vec::new();
         for cell in self.shared.cells.of_kind(&kind.name()) {
-            let entity = cell.id.clone();
-            let (reply, answer) = delivery::reply(self.let_in()?);
-            self.push_unchecked(entity, Work::Forget(reply), u64::MAX)?;
-            delivery::received(answer).await?;
+            // Not bounded as calls are: half of it done would be worse than a moment of too much.
+            let pending = self
+                .shared
+                .pending
+                .begin_unbounded()
+                .map_err(|_| CallError::ShuttingDown)?;
+            let (reply, answer) = delivery::reply(pending);
+            self.push(None, cell.id.clone(), work(reply), u64::MAX)?;
+            answers.push(answer);
         }
-        Ok(())
+        answers
+            .into_iter()
+            .try_for_each(|answer| delivery::received_blocking(answer).map(|_| ()))
     }
 
     /// The entities of a kind that have a state or an instance in memory, and whether they have an instance.
@@ -196,24 +214,10 @@ impl Executor {
             })
     }
 
+    /// Puts work into an entity's mailbox, unless the kind that it is given for is closed.
     fn push(
         &self,
-        kind: &Arc<Kind>,
-        entity: EntityId,
-        work: Work,
-        calls_max: u64,
-    ) -> Result<(), CallError> {
-        if kind.is_closed() {
-            return Err(CallError::Overloaded {
-                queue: format!("the kind `{}` is being deleted: its queue", kind.name()),
-                retry_after_ms: RETRY_AFTER_MS,
-            });
-        }
-        self.push_unchecked(entity, work, calls_max)
-    }
-
-    fn push_unchecked(
-        &self,
+        kind: Option<&Arc<Kind>>,
         entity: EntityId,
         work: Work,
         calls_max: u64,
@@ -222,6 +226,13 @@ impl Executor {
         let schedule = {
             // Under the map's lock, so that no cell is removed between being found and being given work.
             let mut map = shared.cells.map(&entity);
+            // Under it too: who closes a kind and then looks for its cells sees all that were let in before.
+            if let Some(kind) = kind.filter(|kind| kind.is_closed()) {
+                return Err(CallError::Overloaded {
+                    queue: format!("the kind `{}` is being deleted: its queue", kind.name()),
+                    retry_after_ms: RETRY_AFTER_MS,
+                });
+            }
             let cell = map.entry(entity.clone()).or_insert_with(|| {
                 shared.cells.count.fetch_add(1, Ordering::Relaxed);
                 Arc::new(Cell::new(entity))

@@ -42,11 +42,16 @@ pub(crate) struct Server {
 struct Api {
     node: Arc<Inner>,
     ready: Arc<AtomicBool>,
+    /// Deployments under way, from the first byte of the component.
+    deployments: Arc<Semaphore>,
 }
+
+/// Components that are in memory at once, waiting to be compiled or being it.
+const DEPLOYMENTS_MAX: usize = 2;
 
 /// The longest request head, in bytes.
 const HEAD_BYTES_MAX: usize = 64 << 10;
-/// How long a client may take for its request head, and for its body.
+/// How long a client may take for its request head.
 const REQUEST_PATIENCE: Duration = Duration::from_secs(30);
 
 impl Server {
@@ -59,6 +64,7 @@ impl Server {
         let api = Api {
             node,
             ready: Arc::clone(&ready),
+            deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
         };
         let task = tokio::spawn(serve(
             listener,
@@ -103,6 +109,7 @@ fn router(api: Api) -> Router {
         .fallback(not_found)
         .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::from_fn(no_web_pages))
         .with_state(api)
 }
 
@@ -113,7 +120,7 @@ async fn serve(
     mut stopped: watch::Receiver<bool>,
     connections_max: usize,
 ) {
-    let connections = Arc::new(Semaphore::new(connections_max));
+    let connections = Arc::new(Semaphore::new(connections_max.min(Semaphore::MAX_PERMITS)));
     let graceful = GracefulShutdown::new();
     let mut tasks = tokio::task::JoinSet::new();
     loop {
@@ -167,17 +174,14 @@ fn connection(
 
 /// Reads a body of at most `bytes_max`.
 ///
-/// What a client sends beyond it is read and thrown away, within [`REQUEST_PATIENCE`]: most clients write their whole request
-/// before they look for an answer, and would see a broken connection instead of the reason.
+/// What a client sends beyond it is read and thrown away: most clients write their whole request before they look for an
+/// answer, and would see a broken connection instead of the reason. The caller bounds the time.
 async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, ApiError> {
-    match tokio::time::timeout(REQUEST_PATIENCE, read(body, bytes_max)).await {
-        Ok(Ok(Some(whole))) => Ok(whole),
-        Ok(Ok(None)) => Err(CallError::TooLarge { subject, bytes_max }.into()),
-        Ok(Err(error)) => Err(ApiError::BadJson {
+    match read(body, bytes_max).await {
+        Ok(Some(whole)) => Ok(whole),
+        Ok(None) => Err(CallError::TooLarge { subject, bytes_max }.into()),
+        Err(error) => Err(ApiError::BadJson {
             message: format!("it did not arrive whole: {error}"),
-        }),
-        Err(_elapsed) => Err(ApiError::BadJson {
-            message: format!("it did not arrive within {} s", REQUEST_PATIENCE.as_secs()),
         }),
     }
 }
@@ -220,6 +224,19 @@ fn header<'a>(request: &'a Request, name: &'static str) -> Result<Option<&'a str
             message: "it is not printable ASCII".to_owned(),
         }),
     }
+}
+
+/// Refuses what a web page sends through somebody's browser: pages may write to this machine's ports, and here nobody is asked
+/// who they are. Browsers put an `Origin` on all that could change something.
+async fn no_web_pages(request: Request, next: axum::middleware::Next) -> Answered {
+    if request.headers().contains_key(axum::http::header::ORIGIN) {
+        return Err(ApiError::BadHeader {
+            name: "origin".to_owned(),
+            message: "requests from web pages are not served".to_owned(),
+        }
+        .into());
+    }
+    Ok(next.run(request).await)
 }
 
 async fn health(State(api): State<Api>) -> Response {

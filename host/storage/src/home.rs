@@ -1,5 +1,6 @@
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
@@ -22,7 +23,12 @@ pub(crate) struct Home {
 impl Home {
     /// Locks the directory, creating it if need be, and checks its format.
     pub(crate) fn open(dir: &Path) -> Result<Self, StoreError> {
-        fs::create_dir_all(dir).map_err(StoreError::io("creating", dir))?;
+        // Other users of the machine have no business in it.
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(dir)
+            .map_err(StoreError::io("creating", dir))?;
         let home = Self {
             dir: dir.to_owned(),
             _lock: lock(dir)?,

@@ -8,9 +8,10 @@
 //! A file's name is the component's digest and the hash of everything that the code depends on (wasmtime's version, the
 //! configuration, the processor), so that another build looks for another file.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -32,7 +33,8 @@ pub(crate) struct Artifacts {
 
 impl Artifacts {
     pub(crate) fn open(dir: &Path, engine: &Engine, compiler: Compiler) -> io::Result<Self> {
-        fs::create_dir_all(dir)?;
+        DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
+        remove_leftovers(dir);
         let mut hasher = DefaultHasher::new();
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let compatibility = hasher.finish();
@@ -61,7 +63,10 @@ impl Artifacts {
         let io = |error: io::Error| Refusal::CompileFailed {
             message: format!("the artifact cache {} failed: {error}", self.dir.display()),
         };
-        let (input, output) = (path.with_extension("wasm"), path.with_extension("raw"));
+        // Named after this process: a compiler that outlived another node writes elsewhere.
+        let process = std::process::id();
+        let input = path.with_extension(format!("{process}.wasm"));
+        let output = path.with_extension(format!("{process}.raw"));
         fs::write(&input, wasm).map_err(io)?;
         let compiled = compiler.run(&input, &output);
         let code = compiled.and_then(|()| fs::read(&output).map_err(io));
@@ -86,6 +91,19 @@ impl Artifacts {
     fn path(&self, digest: &Digest) -> PathBuf {
         self.dir
             .join(format!("{digest}-{:016x}.cwasm", self.compatibility))
+    }
+}
+
+/// Removes what a node that died while it compiled has left.
+fn remove_leftovers(dir: &Path) {
+    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()) {
+        if path
+            .extension()
+            .is_some_and(|extension| extension != "cwasm")
+        {
+            let _ = fs::remove_file(path);
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, set_parent_process_death_signal, setrlimit};
 use wasmtime::Engine;
 
 use crate::{Refusal, engine};
@@ -80,12 +80,13 @@ impl Compiler {
                 message: said.into(),
             }));
         }
-        let what = match status.signal().map(rustix::process::Signal::from_named_raw) {
-            Some(Some(rustix::process::Signal::XCPU | rustix::process::Signal::KILL)) => {
+        let what = match status.signal().map(Signal::from_named_raw) {
+            Some(Some(Signal::XCPU | Signal::KILL)) => {
                 format!("{} s of processor time", self.cpu_seconds_max)
             }
+            Some(Some(Signal::XFSZ)) => format!("{} MiB of machine code", CODE_BYTES_MAX >> 20),
             // Rust's allocator aborts when the address space is used up.
-            Some(Some(rustix::process::Signal::ABORT)) => {
+            Some(Some(Signal::ABORT)) => {
                 format!("{} MiB of memory", self.memory_bytes_max >> 20)
             }
             _ => {
@@ -123,6 +124,10 @@ fn compile_from_environment() -> Result<(), Refusal> {
     limit(Resource::Cpu, number(CPU_SECONDS)?).map_err(failed)?;
     limit(Resource::As, number(MEMORY_BYTES)?).map_err(failed)?;
     limit(Resource::Core, 0).map_err(failed)?;
+    limit(Resource::Fsize, CODE_BYTES_MAX).map_err(failed)?;
+    // A node that dies takes its compiler with it.
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| failed(error.to_string()))?;
 
     let wasm = std::fs::read(variable(INPUT)?).map_err(|error| failed(error.to_string()))?;
     let engine = Engine::new(&engine::config()).map_err(|error| failed(format!("{error:#}")))?;
@@ -151,4 +156,6 @@ const OUTPUT: &str = "ENTIA_COMPILE_OUTPUT";
 const CPU_SECONDS: &str = "ENTIA_COMPILE_CPU_SECONDS";
 const MEMORY_BYTES: &str = "ENTIA_COMPILE_MEMORY_BYTES";
 const REFUSED: u8 = 3;
+/// The most machine code of one component.
+const CODE_BYTES_MAX: u64 = 1 << 30;
 const SAID_BYTES_MAX: u64 = 64 << 10;

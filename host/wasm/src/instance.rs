@@ -161,8 +161,10 @@ impl Instance {
                 failed: false,
             }),
             Err(error) => {
-                let log = store.data().log.take();
-                Err(trap::error(&error, &store.data().meter, &log))
+                let state = store.data();
+                Err(state
+                    .log
+                    .with_lines(|lines| trap::error(&error, &state.meter, lines)))
             }
         }
     }
@@ -219,8 +221,11 @@ impl Instance {
         drop(running);
         outcome.map_err(|error| {
             self.failed = true;
-            let log = self.take_log();
-            trap::error(&error, &self.store.data().meter, &log)
+            // The lines stay for whoever takes the log.
+            let state = self.store.data();
+            state
+                .log
+                .with_lines(|lines| trap::error(&error, &state.meter, lines))
         })
     }
 }

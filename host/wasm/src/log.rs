@@ -73,6 +73,11 @@ impl LogBuffer {
         });
     }
 
+    /// Shows the turn's lines so far.
+    pub(crate) fn with_lines<T>(&self, f: impl FnOnce(&[LogLine]) -> T) -> T {
+        self.with(|log| f(&log.turn.lines))
+    }
+
     /// Ends the turn: returns its lines and begins anew.
     pub(crate) fn take(&self) -> TurnLog {
         self.with(|log| {
@@ -92,14 +97,36 @@ impl LogBuffer {
 
 impl Collected {
     fn line(&mut self, level: LogLevel, text: String) {
-        // Each line counts one more, so that empty ones are not free.
-        let cost = text.len() as u64 + 1;
+        let cost = text.len() as u64 + LINE_BYTES;
         if self.bytes + cost > self.bytes_max {
             self.turn.dropped += 1;
             return;
         }
         self.bytes += cost;
-        self.turn.lines.push(LogLine { level, text });
+        self.turn.lines.push(LogLine {
+            level,
+            text: harmless(text),
+        });
+    }
+}
+
+/// What a line costs besides its text: one that is empty is an event of the node's log all the same.
+const LINE_BYTES: u64 = 32;
+
+/// Replaces control characters: a guest must not write lines of the node's log that seem to be somebody else's.
+fn harmless(text: String) -> String {
+    if text.chars().any(|c| c.is_control() && c != '\t') {
+        text.chars()
+            .map(|c| {
+                if c.is_control() && c != '\t' {
+                    '\u{fffd}'
+                } else {
+                    c
+                }
+            })
+            .collect()
+    } else {
+        text
     }
 }
 
@@ -125,8 +152,15 @@ mod tests {
     }
 
     #[test]
+    fn a_line_cannot_pretend_to_be_two() {
+        let log = LogBuffer::new(1_000);
+        log.line(LogLevel::Info, "one\n2026 ERROR two\u{1b}[2J".into());
+        assert_eq!(texts(&log.take()), ["one\u{fffd}2026 ERROR two\u{fffd}[2J"]);
+    }
+
+    #[test]
     fn lines_over_the_bound_are_counted_and_an_endless_line_is_cut() {
-        let log = LogBuffer::new(10);
+        let log = LogBuffer::new(50);
         log.line(LogLevel::Info, "12345".into());
         log.line(LogLevel::Info, "12345".into());
         let turn = log.take();
@@ -135,6 +169,6 @@ mod tests {
         for _ in 0..1_000 {
             log.stream(LogLevel::Info, "ü".as_bytes());
         }
-        assert!(log.0.lock().unwrap().partial.len() <= 10);
+        assert!(log.0.lock().unwrap().partial.len() <= 50);
     }
 }

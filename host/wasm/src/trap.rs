@@ -4,22 +4,24 @@ use entia_protocol::{CallError, GuestLimit};
 use wasmtime::{Trap, WasmBacktrace};
 
 use crate::engine::STACK_BYTES_MAX;
-use crate::log::TurnLog;
+use crate::log::LogLine;
 use crate::state::Meter;
 
 /// Frames of the guest's backtrace that a message shows.
 const FRAMES_MAX: usize = 8;
+/// Bytes of a function's name that a message shows; the guest chooses them.
+const NAME_BYTES_MAX: usize = 200;
 /// Bytes of panic text that a message shows.
 const PANIC_BYTES_MAX: usize = 1_000;
 
-/// Makes the error of a call that ended in `error`. `log` holds what the guest wrote before it died: a Rust panic's text goes
+/// Makes the error of a call that ended in `error`. `lines` is what the guest wrote before it died: a Rust panic's text goes
 /// to standard error.
-pub(crate) fn error(error: &wasmtime::Error, meter: &Meter, log: &TurnLog) -> CallError {
+pub(crate) fn error(error: &wasmtime::Error, meter: &Meter, lines: &[LogLine]) -> CallError {
     let during = meter.during.to_owned();
     if let Some(limit) = limit(error, meter) {
         return CallError::LimitExceeded { limit };
     }
-    let mut message = panic_text(log).unwrap_or_else(|| cause(error));
+    let mut message = panic_text(lines).unwrap_or_else(|| cause(error));
     if let Some(frames) = frames(error) {
         message = format!("{message}\n{frames}");
     }
@@ -43,12 +45,11 @@ fn limit(error: &wasmtime::Error, meter: &Meter) -> Option<GuestLimit> {
 }
 
 /// The text of a Rust panic, from what the guest wrote to standard error.
-fn panic_text(log: &TurnLog) -> Option<String> {
+fn panic_text(log: &[LogLine]) -> Option<String> {
     let start = log
-        .lines
         .iter()
         .rposition(|line| line.text.contains("panicked at"))?;
-    let lines = log.lines[start..].iter().map(|line| line.text.trim());
+    let lines = log[start..].iter().map(|line| line.text.trim());
     let mut text = lines
         .filter(|line| !line.is_empty() && !line.starts_with("note: run with"))
         .collect::<Vec<_>>()
@@ -74,6 +75,10 @@ fn frames(error: &wasmtime::Error) -> Option<String> {
         .filter_map(|frame| frame.func_name());
     let own: Vec<_> = names
         .map(readable)
+        .map(|mut name| {
+            name.truncate(name.floor_char_boundary(NAME_BYTES_MAX));
+            name
+        })
         .filter(|name| !machinery(name))
         .take(FRAMES_MAX)
         .map(|name| format!("    in {name}"))
@@ -99,7 +104,7 @@ fn readable(symbol: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::log::{LogLevel, LogLine};
+    use crate::log::LogLevel;
 
     #[test]
     fn a_panics_text_is_found_among_what_the_guest_wrote() {
@@ -107,21 +112,16 @@ mod tests {
             level: LogLevel::Warn,
             text: text.into(),
         };
-        let log = TurnLog {
-            lines: vec![
-                line("earlier"),
-                line("thread '<unnamed>' panicked at src/lib.rs:9:5:"),
-                line("out of cheese"),
-                line(
-                    "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace",
-                ),
-            ],
-            dropped: 0,
-        };
+        let log = [
+            line("earlier"),
+            line("thread '<unnamed>' panicked at src/lib.rs:9:5:"),
+            line("out of cheese"),
+            line("note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace"),
+        ];
         assert_eq!(
             panic_text(&log).unwrap(),
             "thread '<unnamed>' panicked at src/lib.rs:9:5: out of cheese"
         );
-        assert_eq!(panic_text(&TurnLog::default()), None);
+        assert_eq!(panic_text(&[]), None);
     }
 }

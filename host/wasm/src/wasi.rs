@@ -6,7 +6,7 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::bindings::sync as wasi;
 use wasmtime_wasi::p2::bindings::{cli, clocks, filesystem, random};
-use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamResult};
+use wasmtime_wasi::p2::{DynPollable, OutputStream, Pollable, StreamError, StreamResult};
 use wasmtime_wasi::random::WasiRandom;
 use wasmtime_wasi::{WasiCtx, WasiView as _};
 use wasmtime_wasi::{cli::WasiCli, clocks::WasiClocks, filesystem::WasiFilesystem};
@@ -20,6 +20,9 @@ use crate::state::State;
 /// The trap of a guest that waits.
 pub(crate) const WAITING: &str =
     "entities do not wait in wasi:io/poll (std::thread::sleep ends here): use a timer";
+
+/// Bytes that a guest may write to a standard stream at once.
+const WRITE_BYTES_MAX: usize = 4096;
 
 /// Random bytes that a guest may ask for at once.
 const RANDOM_BYTES_MAX: u64 = 64 << 10;
@@ -129,6 +132,11 @@ impl StdoutStream for LogStream {
 
 impl OutputStream for LogStream {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > WRITE_BYTES_MAX {
+            return Err(StreamError::trap(
+                "more was written than `check-write` allowed",
+            ));
+        }
         self.log.stream(self.level, &bytes);
         Ok(())
     }
@@ -138,7 +146,7 @@ impl OutputStream for LogStream {
     }
 
     fn check_write(&mut self) -> StreamResult<usize> {
-        Ok(4096)
+        Ok(WRITE_BYTES_MAX)
     }
 }
 

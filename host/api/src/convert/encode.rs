@@ -1,5 +1,7 @@
 //! Validated arguments to MessagePack.
 
+use std::cell::OnceCell;
+use std::collections::HashMap;
 use std::ops::Range;
 
 use base64::Engine as _;
@@ -17,6 +19,7 @@ pub(super) fn encode(shapes: &Shapes, arguments: &Value, json: &[u8]) -> Result<
     let mut encoder = Encoder {
         shapes,
         json,
+        oversize: OnceCell::new(),
         applied: Vec::new(),
         out: ByteBuf::with_capacity(json.len()),
     };
@@ -31,6 +34,9 @@ pub(super) fn encode(shapes: &Shapes, arguments: &Value, json: &[u8]) -> Result<
 struct Encoder<'a> {
     shapes: &'a Shapes,
     json: &'a [u8],
+    /// The integers of the text that are too large to be read as such, by the bits of the floats that they became; collected
+    /// when the first value is met that could be one.
+    oversize: OnceCell<HashMap<u64, String>>,
     /// A stack: the schemas that apply to the value being written, above those of the values around it.
     applied: Vec<NodeId>,
     out: ByteBuf,
@@ -149,8 +155,8 @@ impl Encoder<'_> {
             return Err(Refusal::new(self.not_an_integer(number, value)));
         }
         let float = self.any(applied.clone(), |shapes, id| shapes.nodes[id].types.float());
-        if !float && let Some(literal) = oversize_integer(self.json, value) {
-            return Err(Refusal::new(too_large(&literal)));
+        if !float && let Some(literal) = self.oversize_integer(value) {
+            return Err(Refusal::new(too_large(literal)));
         }
         let single = |shapes: &Shapes, id: NodeId| shapes.nodes[id].format == Format::Float32;
         if value.abs() > f64::from(f32::MAX) && self.any(applied, single) {
@@ -181,12 +187,24 @@ impl Encoder<'_> {
     }
 
     fn not_an_integer(&self, number: &Number, value: f64) -> String {
-        match oversize_integer(self.json, value) {
-            Some(literal) => too_large(&literal),
+        match self.oversize_integer(value) {
+            Some(literal) => too_large(literal),
             None => {
                 format!("{number} is not an integer; write it without a fraction or exponent")
             }
         }
+    }
+
+    /// The integer literal that was too large to be read as one and became the float `value`.
+    fn oversize_integer(&self, value: f64) -> Option<&String> {
+        /// 2^63: whatever is smaller has been read as an integer if it was written as one.
+        const SMALLEST: f64 = 9_223_372_036_854_775_808.0;
+        if value.abs() < SMALLEST {
+            return None;
+        }
+        self.oversize
+            .get_or_init(|| oversize_integers(self.json))
+            .get(&value.to_bits())
     }
 
     fn any(&self, mut applied: Range<usize>, is: impl Fn(&Shapes, NodeId) -> bool) -> bool {
@@ -210,11 +228,12 @@ impl Refusal {
     }
 }
 
-/// Finds the integer literal that was too large to be read as one and became the float `value`.
+/// The integer literals that may be too large to be read as such, by the bits of their values as floats.
 ///
 /// The text is valid JSON, so a digit or minus outside of a string begins a number.
-fn oversize_integer(json: &[u8], value: f64) -> Option<String> {
-    let text = std::str::from_utf8(json).ok()?;
+fn oversize_integers(json: &[u8]) -> HashMap<u64, String> {
+    let mut found = HashMap::new();
+    let text = std::str::from_utf8(json).unwrap_or_default();
     let mut rest = text;
     while let Some(at) = rest.find(['"', '-', '0', '1', '2', '3', '4', '5', '6', '7', '8', '9']) {
         rest = &rest[at..];
@@ -225,12 +244,14 @@ fn oversize_integer(json: &[u8], value: f64) -> Option<String> {
         let end = rest.find(|c: char| !matches!(c, '0'..='9' | '-' | '+' | '.' | 'e' | 'E'));
         let (literal, after) = rest.split_at(end.unwrap_or(rest.len()));
         let integer = !literal.contains(['.', 'e', 'E']) && literal.len() > 18;
-        if integer && literal.parse() == Ok(value) {
-            return Some(shortened(literal));
+        if integer && let Ok(value) = literal.parse::<f64>() {
+            found
+                .entry(value.to_bits())
+                .or_insert_with(|| shortened(literal));
         }
         rest = after;
     }
-    None
+    found
 }
 
 /// The length of the JSON string that `text` begins with, quotes included.

@@ -20,6 +20,7 @@ pub(super) struct Activation {
     last_failure: Option<(u64, String)>,
 }
 
+#[derive(Default)]
 pub(super) struct Loaded {
     /// The last good state: a failed turn goes back to it.
     pub(super) state: Option<StoredState>,
@@ -162,6 +163,18 @@ impl Activation {
         self.live.is_some()
     }
 
+    /// Takes note that what was thought to be written was not.
+    pub(super) fn set_dirty(&mut self) {
+        if let Some(loaded) = &mut self.loaded {
+            loaded.dirty = true;
+        }
+    }
+
+    /// Whether dropping it would lose something: saved state or commands, or commands since.
+    pub(super) fn holds_more_than_the_store(&self) -> bool {
+        self.is_dirty() || self.live.as_ref().is_some_and(|live| live.unsaved > 0)
+    }
+
     /// Whether it holds what the store does not have.
     pub(super) fn is_dirty(&self) -> bool {
         self.loaded.as_ref().is_some_and(|loaded| loaded.dirty)
@@ -225,6 +238,7 @@ impl Activation {
     ///
     /// Commands since that state go with it, and so does the memory of their keys: repeated, they run again.
     pub(super) fn fail(&mut self, id: &EntityId, error: CallError, now_ms: u64) -> CallError {
+        self.log(id);
         let lost = self.live.take().filter(|live| live.unsaved > 0);
         let error = match lost {
             None => error,
@@ -238,7 +252,7 @@ impl Activation {
                 }
             }
         };
-        tracing::warn!(entity = %id, "the turn was undone: {error}");
+        tracing::warn!(entity = ?id, "the turn was undone: {error}");
         self.failures += 1;
         self.last_failure = Some((now_ms, error.to_string()));
         error
@@ -250,9 +264,12 @@ impl Activation {
         self.loaded = None;
     }
 
-    /// Becomes an entity that never was.
+    /// Becomes an entity that never was, without asking the store: there the deletion is still on its way.
     pub(super) fn forget(&mut self) {
-        *self = Self::default();
+        *self = Self {
+            loaded: Some(Loaded::default()),
+            ..Self::default()
+        };
     }
 
     /// Ends the instance and returns what has to be written first. Without loss: on an error the instance stays.
@@ -292,15 +309,15 @@ impl Activation {
         for line in log.lines {
             let text = line.text;
             match line.level {
-                LogLevel::Trace => tracing::trace!(target: "entity", entity = %id, "{text}"),
-                LogLevel::Debug => tracing::debug!(target: "entity", entity = %id, "{text}"),
-                LogLevel::Info => tracing::info!(target: "entity", entity = %id, "{text}"),
-                LogLevel::Warn => tracing::warn!(target: "entity", entity = %id, "{text}"),
-                LogLevel::Error => tracing::error!(target: "entity", entity = %id, "{text}"),
+                LogLevel::Trace => tracing::trace!(target: "entity", entity = ?id, "{text}"),
+                LogLevel::Debug => tracing::debug!(target: "entity", entity = ?id, "{text}"),
+                LogLevel::Info => tracing::info!(target: "entity", entity = ?id, "{text}"),
+                LogLevel::Warn => tracing::warn!(target: "entity", entity = ?id, "{text}"),
+                LogLevel::Error => tracing::error!(target: "entity", entity = ?id, "{text}"),
             }
         }
         if log.dropped > 0 {
-            tracing::warn!(entity = %id, dropped = log.dropped, "log lines over log_bytes_max were dropped");
+            tracing::warn!(entity = ?id, dropped = log.dropped, "log lines over log_bytes_max were dropped");
         }
     }
 

@@ -1,5 +1,5 @@
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use entia_protocol::{CallError, EntityId};
@@ -23,6 +23,8 @@ pub(super) struct Cell {
     outbox: Mutex<Outbox>,
     /// As of the last turn, so that nobody has to wait for one that runs to look at an entity.
     seen: Mutex<Seen>,
+    /// A write of what is only in memory failed; the activation still has it.
+    unwritten: AtomicBool,
     last_used: AtomicU64,
 }
 
@@ -45,6 +47,8 @@ pub(super) enum Work {
     Call(Arc<Kind>, Box<Delivery>),
     /// Remove the entity, from memory and disk.
     Forget(Reply),
+    /// Nothing: answered when all that came before has run.
+    Drain(Reply),
 }
 
 impl Cell {
@@ -55,6 +59,7 @@ impl Cell {
             activation: Mutex::default(),
             outbox: Mutex::default(),
             seen: Mutex::default(),
+            unwritten: AtomicBool::new(false),
             last_used: AtomicU64::new(0),
         }
     }
@@ -87,7 +92,9 @@ impl Cell {
 
     /// Whether no worker has anything to do with it.
     pub(super) fn is_idle(&self) -> bool {
-        !lock(&self.mailbox).scheduled && lock(&self.outbox).is_settled()
+        !lock(&self.mailbox).scheduled
+            && lock(&self.outbox).is_settled()
+            && !self.unwritten.load(Ordering::SeqCst)
     }
 
     pub(super) fn activation(&self) -> MutexGuard<'_, Activation> {
@@ -104,21 +111,23 @@ impl Cell {
         lock(&self.outbox).push(reply, answer);
     }
 
-    /// Commits, and sends the answer after it.
+    /// Commits, and sends the answer after it. After a failed commit nothing is submitted: the activation that this one
+    /// comes from is about to be discarded.
     pub(super) fn commit(
         self: &Arc<Self>,
         shared: &Shared,
         commit: EntityCommit,
-        answer: Option<(Reply, Answer)>,
+        reply: Reply,
+        answer: Answer,
     ) {
         let number = {
             let mut outbox = lock(&self.outbox);
-            let number = outbox.submit();
-            if let Some((reply, answer)) = answer {
-                outbox.push(reply, answer);
-            }
+            let failed = outbox.failure().is_some();
+            let number = (!failed).then(|| outbox.submit());
+            outbox.push(reply, answer);
             number
         };
+        let Some(number) = number else { return };
         let cell = Arc::clone(self);
         shared.store.commit(
             commit,
@@ -129,6 +138,27 @@ impl Cell {
                 lock(&cell.outbox).settle(number, outcome);
             }),
         );
+    }
+
+    /// Writes what was only in memory. No answer tells of it, and a failure loses nothing as long as the activation lives.
+    pub(super) fn commit_memory(self: &Arc<Self>, shared: &Shared, commit: EntityCommit) {
+        let number = lock(&self.outbox).submit();
+        let cell = Arc::clone(self);
+        shared.store.commit(
+            commit,
+            Box::new(move |outcome| {
+                if let Err(error) = outcome {
+                    tracing::error!(entity = ?cell.id, "the entity's state was not written: {error}");
+                    cell.unwritten.store(true, Ordering::SeqCst);
+                }
+                lock(&cell.outbox).settle(number, Ok(()));
+            }),
+        );
+    }
+
+    /// Whether a write of what is only in memory failed since this was last asked.
+    pub(super) fn take_unwritten(&self) -> bool {
+        self.unwritten.swap(false, Ordering::SeqCst)
     }
 
     /// After a failed commit: what it said, or none once the activation may start again from the disk.

@@ -51,6 +51,13 @@ pub(super) async fn received(answer: oneshot::Receiver<Answer>) -> Answer {
     answer.await.unwrap_or_else(|_dropped| Err(stopped(true)))
 }
 
+/// As [`received`], on a thread that may block.
+pub(super) fn received_blocking(answer: oneshot::Receiver<Answer>) -> Answer {
+    answer
+        .blocking_recv()
+        .unwrap_or_else(|_dropped| Err(stopped(true)))
+}
+
 fn stopped(may_have_run: bool) -> CallError {
     CallError::StoreFailed {
         message: "the node stopped before the answer left".to_owned(),

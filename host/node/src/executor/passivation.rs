@@ -48,20 +48,32 @@ pub(super) fn passivate_all(shared: &Shared) {
     }
 }
 
-/// Ends an entity's instance, writing first what the store does not have. An entity at work stays.
+/// Ends an entity's instance, writing first what the store does not have. An entity at work stays, and so does one whose
+/// state cannot be written because the store has failed: its memory is all there is.
 fn passivate(shared: &Shared, cell: &Arc<Cell>) {
     let Some(mut activation) = cell.try_activation() else {
         return;
     };
+    if cell.take_unwritten() {
+        activation.set_dirty();
+    }
+    if activation.holds_more_than_the_store() && shared.store.failure().is_some() {
+        return;
+    }
     let was_live = activation.is_live();
-    match activation.passivate(&shared.host, &cell.id) {
-        Ok(Some(commit)) => cell.commit(shared, commit, None),
+    let passivated = activation
+        .passivate(&shared.host, &cell.id)
+        .or_else(|error| {
+            tracing::warn!(entity = ?cell.id, "the entity could not be passivated: {error}");
+            // What could not be saved is undone, as after any failed turn. What was saved before still has to be written.
+            let _undone = activation.fail(&cell.id, error, super::now_ms());
+            activation.passivate(&shared.host, &cell.id)
+        });
+    match passivated {
+        Ok(Some(commit)) => cell.commit_memory(shared, commit),
         Ok(None) => {}
         Err(error) => {
-            tracing::warn!(entity = %cell.id, "the entity could not be passivated: {error}");
-            // What could not be saved is undone, as after any failed turn.
-            let error = activation.fail(&cell.id, error, super::now_ms());
-            drop(error);
+            tracing::error!(entity = ?cell.id, "the entity's state was not written: {error}")
         }
     }
     shared.count_live(was_live, activation.is_live());
@@ -77,7 +89,11 @@ fn remove_if_cold(shared: &Shared, place: usize, cell: &Arc<Cell>) {
         && cell
             .try_activation()
             .is_some_and(|activation| !activation.is_live() && !activation.is_dirty());
-    if cold && map.remove(&cell.id).is_some() {
+    // Another cell may have its name by now: this one may have been removed, and its entity called again, since it was found.
+    let same = map
+        .get(&cell.id)
+        .is_some_and(|found| Arc::ptr_eq(found, cell));
+    if cold && same && map.remove(&cell.id).is_some() {
         shared.cells.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -50,6 +50,18 @@ impl Pending {
         }
     }
 
+    /// Lets in what has to be done however much is under way.
+    pub(super) fn begin_unbounded(self: &Arc<Self>) -> Result<PendingGuard, NotNow> {
+        let one_more = |calls: usize| (calls & CLOSED == 0).then_some(calls + 1);
+        match self
+            .calls
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+        {
+            Ok(_) => Ok(PendingGuard(Arc::clone(self))),
+            Err(_) => Err(NotNow::Closed),
+        }
+    }
+
     pub(super) fn calls(&self) -> usize {
         self.calls.load(Ordering::SeqCst) & !CLOSED
     }

@@ -28,6 +28,7 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
                 may_have_run: false,
             }),
         },
+        Work::Drain(reply) => cell.answer(reply, Ok(entia_protocol::Payload::default())),
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());
@@ -46,7 +47,7 @@ fn call(
     };
     activation.calls += 1;
     match turn(shared, cell, activation, version, &envelope) {
-        Ok((answer, Some(commit))) => cell.commit(shared, commit, Some((reply, answer))),
+        Ok((answer, Some(commit))) => cell.commit(shared, commit, reply, answer),
         Ok((answer, None)) => cell.answer(reply, answer),
         Err(error) => cell.answer(reply, Err(error)),
     }
@@ -166,11 +167,14 @@ fn method<'a>(
 
 fn forget(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation, reply: Reply) {
     activation.forget();
+    // Whatever could not be written is not to be written any more.
+    cell.take_unwritten();
     let commit = EntityCommit::delete(cell.id.clone());
     cell.commit(
         shared,
         commit,
-        Some((reply, Ok(entia_protocol::Payload::default()))),
+        reply,
+        Ok(entia_protocol::Payload::default()),
     );
 }
 

@@ -59,9 +59,8 @@ impl Workers {
                 busy: Busy::default(),
                 started,
             };
-            if spare.is_none() {
-                busy.push(Arc::clone(&worker.busy));
-            }
+            // Spares as well: one that is held is replaced by another.
+            busy.push(Arc::clone(&worker.busy));
             let spares = Arc::clone(&spares);
             let thread = std::thread::Builder::new()
                 .name(format!("entia-worker-{number}"))
@@ -154,7 +153,6 @@ impl Worker {
             }
         }
         cell.touch(self.shared.visits.fetch_add(1, Ordering::Relaxed));
-        self.busy.store(0, Ordering::Relaxed);
         if more {
             // Still scheduled: behind the others.
             self.shared
@@ -163,6 +161,7 @@ impl Worker {
                 .expect("this worker holds a receiver");
         }
         passivation::make_room(&self.shared);
+        self.busy.store(0, Ordering::Relaxed);
     }
 }
 

@@ -1,7 +1,9 @@
 //! `/v1/entities`: call, inspect, list, delete.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
 use entia_api::ApiError;
@@ -11,12 +13,13 @@ use entia_api::body::{
 use entia_api::convert::{json_bytes_max, json_from_payload};
 use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, parse_entity_path};
 use entia_protocol::{
-    CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Subject,
+    CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Payload, Subject,
 };
 
 use super::respond::{Answered, allowed, json, json_text};
 use super::{Api, blocking, body, header};
 use crate::Inner;
+use crate::catalog::KindVersion;
 use crate::deploy::unreadable;
 use crate::executor::StateSummary;
 
@@ -24,6 +27,8 @@ use crate::executor::StateSummary;
 const DEADLINE_MS_DEFAULT: u64 = 10_000;
 /// The longest that a client may wait.
 const DEADLINE_MS_MAX: u64 = 600_000;
+/// What is converted without leaving the connection's thread, in bytes.
+const INLINE_BYTES_MAX: usize = 64 << 10;
 /// The most entries of a page, and how many there are without `limit`.
 const PAGE_ENTRIES_MAX: usize = 1_000;
 const PAGE_ENTRIES_DEFAULT: usize = 100;
@@ -53,10 +58,8 @@ async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> 
     no_query(&request)?;
     let kind = api.node.kind_of(&entity)?;
     let version = kind.current();
-    let schema = version
-        .schemas
-        .get(&method)
-        .ok_or_else(|| CallError::UnknownMethod {
+    if !version.schemas.contains_key(&method) {
+        return Err(CallError::UnknownMethod {
             kind: version.record.name.clone(),
             method: method.clone(),
             known: version
@@ -66,18 +69,24 @@ async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> 
                 .iter()
                 .map(|m| m.name.clone())
                 .collect(),
-        })?;
+        }
+        .into());
+    }
     let key = command_key(&request)?;
     let deadline_ms = deadline_ms(&request)?;
     let deadline = arrived + Duration::from_millis(deadline_ms);
     let payload_bytes_max = version.record.limits.payload_bytes_max;
-    let json = body(
+    let read = body(
         request.into_body(),
         json_bytes_max(payload_bytes_max),
         Subject::Arguments,
-    )
-    .await?;
-    let arguments = schema.arguments_from_json(&json, payload_bytes_max)?;
+    );
+    let json = tokio::time::timeout_at(deadline.into(), read)
+        .await
+        .map_err(|_elapsed| CallError::DeadlineExceeded {
+            may_have_run: false,
+        })??;
+    let arguments = arguments(&version, &method, json, payload_bytes_max).await?;
     let left = deadline.saturating_duration_since(Instant::now());
     let envelope = Envelope {
         entity,
@@ -95,7 +104,29 @@ async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> 
         .submit(&kind, envelope, deadline)?
         .answer()
         .await?;
-    Ok(json_text(json_from_payload(&answer)?))
+    Ok(json_text(result(answer).await?))
+}
+
+/// Converts a call's arguments; many of them away from the connections, which would wait.
+async fn arguments(
+    version: &Arc<KindVersion>,
+    method: &str,
+    json: Bytes,
+    payload_bytes_max: u64,
+) -> Result<Payload, ApiError> {
+    if json.len() <= INLINE_BYTES_MAX {
+        return version.schemas[method].arguments_from_json(&json, payload_bytes_max);
+    }
+    let (version, method) = (Arc::clone(version), method.to_owned());
+    blocking(move || version.schemas[&method].arguments_from_json(&json, payload_bytes_max)).await?
+}
+
+/// Converts a call's result.
+async fn result(payload: Payload) -> Result<Vec<u8>, ApiError> {
+    if payload.0.len() <= INLINE_BYTES_MAX {
+        return Ok(json_from_payload(&payload)?);
+    }
+    Ok(blocking(move || json_from_payload(&payload)).await??)
 }
 
 /// The client's idempotency key, or a random one.
@@ -180,9 +211,15 @@ async fn delete(api: Api, entity: EntityId) -> Answered {
     let kind = api.node.kind_of(&entity)?;
     let version = kind.current().record.version;
     let (node, id) = (api.node.clone(), entity.clone());
-    let found = blocking(move || entity_body(&node, &id, version)).await??;
-    api.node.executor.forget(&kind, entity).await?;
-    Ok(json(&found))
+    // An entity whose state cannot be read is there, too.
+    let found = blocking(move || entity_body(&node, &id, version)).await?;
+    if let Err(unknown @ ApiError::UnknownEntity { .. }) = found {
+        return Err(unknown.into());
+    }
+    api.node.executor.forget(&kind, entity.clone()).await?;
+    Ok(json(
+        &serde_json::json!({ "kind": entity.kind(), "key": entity.key() }),
+    ))
 }
 
 /// `/v1/entities`.
@@ -229,6 +266,7 @@ fn page(
     limit: usize,
 ) -> Result<EntitiesBody, ApiError> {
     let mut entries: Vec<EntityEntryBody> = Vec::new();
+    let mut truncated = false;
     for kind in kinds {
         let after = match cursor {
             Some(cursor) if cursor.kind() > kind => continue,
@@ -272,11 +310,12 @@ fn page(
                 activation,
             });
         }
-        if entries.len() > limit || end.is_some() {
+        truncated = end.is_some();
+        if entries.len() > limit || truncated {
             break;
         }
     }
-    let more = entries.len() > limit;
+    let more = entries.len() > limit || truncated;
     entries.truncate(limit);
     let next = entries
         .last()

@@ -1,6 +1,7 @@
 //! `/v1/kinds`: deploy, list, show, delete.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::{Request, State};
 use entia_api::ApiError;
@@ -8,7 +9,7 @@ use entia_api::body::{
     DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody,
 };
 use entia_api::path::parse_kind_path;
-use entia_protocol::{KindName, Subject};
+use entia_protocol::{CallError, KindName, Subject};
 use entia_storage::StoreError;
 
 use super::respond::{Answered, allowed, json};
@@ -16,6 +17,9 @@ use super::{Api, blocking, body};
 use crate::Inner;
 use crate::catalog::Kind;
 use crate::deploy::{remove_unused, stored, unreadable};
+
+/// How long the upload of a component may take.
+const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
 /// `/v1/kinds`.
 pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
@@ -50,12 +54,20 @@ pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
 
 async fn deploy(api: Api, name: KindName, request: Request) -> Answered {
     let options = DeployOptions::parse(request.uri().query().unwrap_or(""))?;
-    let wasm = body(
-        request.into_body(),
-        api.node.host.component_bytes_max(),
-        Subject::Component,
-    )
-    .await?;
+    // Before the component is read: only so many are in memory at once.
+    let deployments = Arc::clone(&api.deployments);
+    let _turn = deployments
+        .acquire()
+        .await
+        .map_err(|_closed| CallError::ShuttingDown)?;
+    let component_bytes_max = api.node.host.component_bytes_max();
+    let read = body(request.into_body(), component_bytes_max, Subject::Component);
+    let wasm = tokio::time::timeout(UPLOAD_PATIENCE, read)
+        .await
+        .map_err(|_elapsed| ApiError::ComponentRefused {
+            message: format!("it did not arrive within {} s", UPLOAD_PATIENCE.as_secs()),
+            hint: "upload it from nearer by, or build it smaller".to_owned(),
+        })??;
     let deployed = blocking(move || {
         let node = &api.node;
         let mut deployed = node
@@ -67,46 +79,55 @@ async fn deploy(api: Api, name: KindName, request: Request) -> Answered {
     Ok(json(&deployed.await??))
 }
 
-/// Deletes a kind; one with entities only if asked to delete them too.
-///
-/// The kind is closed first, so that no call brings an entity back; if it then turns out to be in use it is opened again.
 async fn delete(api: Api, name: KindName, request: Request) -> Answered {
     let with_entities = with_entities(request.uri().query().unwrap_or(""))?;
-    let kind = api.node.catalog.find(&name)?;
+    // Not dropped half way when the client goes: what blocks runs to its end.
+    let deleted = blocking(move || delete_kind(&api.node, &name, with_entities)).await??;
+    Ok(json(&deleted))
+}
+
+/// Deletes a kind; one with entities only if asked to delete them too. Blocks.
+///
+/// The kind is closed first, so that no call brings an entity back; if it then turns out to be in use it is opened again.
+fn delete_kind(
+    node: &Inner,
+    name: &KindName,
+    with_entities: bool,
+) -> Result<KindDeletedBody, ApiError> {
+    let _alone = node.deployer.alone();
+    let kind = node.catalog.find(name)?;
     kind.set_closed(true);
-    let deleted = delete_closed(&api, &kind, &name, with_entities).await;
+    let deleted = delete_closed(node, &kind, with_entities);
     if deleted.is_err() {
         kind.set_closed(false);
     }
-    Ok(json(&KindDeletedBody {
+    Ok(KindDeletedBody {
         entities_deleted: deleted?,
-        kind: name,
-    }))
+        kind: name.clone(),
+    })
 }
 
-async fn delete_closed(
-    api: &Api,
-    kind: &Arc<Kind>,
-    name: &KindName,
-    with_entities: bool,
-) -> Result<u64, ApiError> {
-    let (node, kind_name) = (Arc::clone(&api.node), name.clone());
-    let entities = blocking(move || count(&node, &kind_name)).await??;
+fn delete_closed(node: &Inner, kind: &Kind, with_entities: bool) -> Result<u64, ApiError> {
+    let name = kind.name();
+    node.executor.drain_kind(kind)?;
+    let entities = if with_entities {
+        // Counting reads every state; what is to go with its kind need not be readable.
+        count(node, &name).unwrap_or(0)
+    } else {
+        count(node, &name)?
+    };
     if entities > 0 && !with_entities {
-        return Err(ApiError::KindInUse { kind: name.clone() });
+        return Err(ApiError::KindInUse { kind: name });
     }
-    api.node.executor.forget_kind(kind).await?;
-    let (node, kind_name) = (Arc::clone(&api.node), name.clone());
-    blocking(move || match node.store.remove_kind(&kind_name, true) {
-        Ok(_) => {
-            node.catalog.remove(&kind_name);
-            remove_unused(&node.target());
-            Ok(())
-        }
-        Err(StoreError::KindInUse { kind }) => Err(ApiError::KindInUse { kind }),
-        Err(error) => Err(stored(error)),
-    })
-    .await??;
+    node.executor.forget_kind(kind)?;
+    node.store
+        .remove_kind(&name, with_entities)
+        .map_err(|error| match error {
+            StoreError::KindInUse { kind } => ApiError::KindInUse { kind },
+            error => stored(error),
+        })?;
+    node.catalog.remove(&name);
+    remove_unused(&node.target());
     Ok(entities)
 }
 
