@@ -260,6 +260,7 @@ async fn headers_and_parameters_are_checked() {
     let path = "/v1/entities/counter/a/increment";
     let by = r#"{"by": 1}"#;
     for (headers, status, code) in [
+        ([("origin", "http://evil.example")], 400, "bad_header"),
         ([("idempotency-key", "")], 400, "bad_header"),
         ([("idempotency-key", &*"k".repeat(257))], 413, "too_large"),
         ([("idempotency-key", "\u{e9}")], 400, "bad_header"),

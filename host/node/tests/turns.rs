@@ -446,3 +446,130 @@ async fn looking_at_an_entity_does_not_wait_for_its_turn() {
     drop(spinning);
     node.shut_down().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_behind_a_deletion_meets_a_new_entity() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    let limits = [("cpu_ms_max", 1_000)];
+    deploy(
+        &node,
+        "hostile",
+        "entia_hostile",
+        Durability::Durable,
+        &limits,
+    )
+    .await;
+    let client = Client::new(&format!("http://{}", node.http())).unwrap();
+    let entity: EntityId = "hostile/a".parse().unwrap();
+    assert_eq!(
+        call(&node, "hostile/a", "increment", &[("by", 5)]).await,
+        Ok(5)
+    );
+
+    // The deletion and the call behind it wait in one mailbox, and run in one visit.
+    let spinning = submit(&node, "hostile/a", "spin", &[]).unwrap();
+    let deletion = tokio::spawn({
+        let (client, entity) = (client.clone(), entity.clone());
+        async move { client.delete_entity(&entity).await }
+    });
+    while client.inspect(&entity).await.unwrap().mailbox == 0 {
+        tokio::task::yield_now().await;
+    }
+    let behind = submit(&node, "hostile/a", "increment", &[("by", 1)]).unwrap();
+    assert!(spinning.answer().await.is_err());
+    deletion.await.unwrap().unwrap();
+    let answer: u64 = rmp_serde::from_slice(&behind.answer().await.unwrap().0).unwrap();
+    assert_eq!(answer, 1, "the deleted state did not come back");
+    node.shut_down().await.unwrap();
+
+    let node = Node::start(config(dir.path())).await.unwrap();
+    assert_eq!(call(&node, "hostile/a", "value", &[]).await, Ok(1));
+    node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kind_in_use_is_not_deleted_and_no_call_is_lost_to_the_attempt() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = std::sync::Arc::new(Node::start(config(dir.path())).await.unwrap());
+    deploy(&node, "counter", "counter", Durability::Durable, &[]).await;
+    let client = Client::new(&format!("http://{}", node.http())).unwrap();
+    let kind = KindName::new("counter").unwrap();
+    call(&node, "counter/0", "increment", &[("by", 1)])
+        .await
+        .unwrap();
+
+    let callers: Vec<_> = (0..4)
+        .map(|caller| {
+            let node = std::sync::Arc::clone(&node);
+            tokio::spawn(async move {
+                let mut answered = u64::from(caller == 0);
+                for _ in 0..300 {
+                    match call(
+                        &node,
+                        &format!("counter/{caller}"),
+                        "increment",
+                        &[("by", 1)],
+                    )
+                    .await
+                    {
+                        Ok(value) => {
+                            answered += 1;
+                            assert_eq!(value, answered);
+                        }
+                        Err(error) => assert!(!error.may_have_run(), "{error}"),
+                    }
+                }
+                answered
+            })
+        })
+        .collect();
+    for _ in 0..20 {
+        let refused = client.delete_kind(&kind, false).await.unwrap_err();
+        assert_eq!(refused.code(), "kind_in_use", "{refused}");
+    }
+    for (caller, answered) in callers.into_iter().enumerate() {
+        let answered = answered.await.unwrap();
+        let value = call(&node, &format!("counter/{caller}"), "value", &[]).await;
+        assert_eq!(value, Ok(answered));
+    }
+    client.delete_kind(&kind, true).await.unwrap();
+    let gone = call(&node, "counter/0", "value", &[]).await.unwrap_err();
+    assert_eq!(gone.code(), "unknown_kind");
+    assert_eq!(
+        deploy(&node, "counter", "counter", Durability::Durable, &[]).await,
+        1
+    );
+    assert_eq!(call(&node, "counter/0", "value", &[]).await, Ok(0));
+    std::sync::Arc::into_inner(node)
+        .unwrap()
+        .shut_down()
+        .await
+        .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_that_it_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = Node::start(config(dir.path())).await.unwrap();
+    deploy(&node, "counter", "counter", Durability::Durable, &[]).await;
+    let tickets: Vec<_> = (0..1_005)
+        .map(|n| submit(&node, &format!("counter/{n:04}"), "increment", &[("by", 1)]).unwrap())
+        .collect();
+    for ticket in tickets {
+        ticket.answer().await.unwrap();
+    }
+    let client = Client::new(&format!("http://{}", node.http())).unwrap();
+    let mut query = entia_api::body::ListQuery {
+        limit: Some(1_000),
+        ..Default::default()
+    };
+    let first = client.entities(&query).await.unwrap();
+    assert_eq!(first.entries.len(), 1_000);
+    query.cursor = Some(first.next.expect("there are more"));
+    let second = client.entities(&query).await.unwrap();
+    let keys: Vec<_> = second.entries.iter().map(|entry| &*entry.key).collect();
+    assert_eq!(keys, ["1000", "1001", "1002", "1003", "1004"]);
+    assert_eq!(second.next, None);
+    node.shut_down().await.unwrap();
+}

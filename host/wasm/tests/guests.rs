@@ -258,6 +258,13 @@ fn a_panic_is_told_with_its_text_and_where_it_was() {
         message.contains("entia_hostile::"),
         "the backtrace names the guest's functions: {message}"
     );
+    let log = instance.take_log();
+    assert!(
+        log.lines
+            .iter()
+            .any(|line| line.text.contains("panicked at")),
+        "its log says so, too"
+    );
 }
 
 #[test]
@@ -457,7 +464,7 @@ fn a_compiler_over_its_bounds_is_a_refusal() {
         .map(|n| format!("(local.set 0 (i32.xor (local.get 0) (local.get {n})))"))
         .collect();
     let locals = "i32 ".repeat(values);
-    let body = format!("{sums} {uses}").repeat(4);
+    let body = format!("{sums} {uses}").repeat(12);
     let bomb = format!(
         "(component (core module (func (export \"f\") (param i32) (result i32) (local {locals}) {body} (local.get 0))))"
     );

@@ -38,12 +38,6 @@ pub fn components(input: &[u8]) {
         fixture.host.forget(&Digest::of(&wasm));
         kinds
     });
-    eprintln!(
-        "STAT {}",
-        described
-            .as_ref()
-            .map_or_else(|e| format!("{e:.60}"), |_| "described".into())
-    );
     match described {
         Ok(kinds) => assert!(!kinds.is_empty(), "it describes no kind"),
         Err(Refusal::CompileFailed { message }) => panic!("the compiler failed: {message}"),

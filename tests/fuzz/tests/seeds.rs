@@ -43,10 +43,14 @@ fn run(name: &str, target: fn(&[u8]), cases: u64, bytes_max: usize) {
     let first = number("ENTIA_FUZZ_SEED").unwrap_or(0);
     let cases = number("ENTIA_FUZZ_CASES").unwrap_or(cases);
     let began = Instant::now();
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let running = out.join(format!("{name}-running"));
     for seed in first..first.saturating_add(cases) {
         let input = input(seed, bytes_max);
+        // What aborts the process leaves its seed here.
+        std::fs::write(&running, seed.to_string()).unwrap();
         if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| target(&input))) {
-            let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("{name}-{seed}"));
+            let path = out.join(format!("{name}-{seed}"));
             std::fs::write(&path, &input).unwrap();
             eprintln!(
                 "{name} fails with seed {seed}. Again: ENTIA_FUZZ_SEED={seed} ENTIA_FUZZ_CASES=1 cargo test --workspace \
@@ -56,6 +60,7 @@ fn run(name: &str, target: fn(&[u8]), cases: u64, bytes_max: usize) {
             panic::resume_unwind(panic);
         }
     }
+    std::fs::remove_file(running).unwrap();
     println!(
         "{name}: {cases} cases in {} ms",
         began.elapsed().as_millis()

@@ -211,3 +211,19 @@ fn arguments_that_are_no_object_are_refused_at_deploy() {
         );
     }
 }
+
+#[test]
+fn many_large_fractions_cost_no_more_than_their_text() {
+    // Each could be an integer that was too large to be read as one, and the text is looked through once for all of them.
+    let any = method(json!({ "values": true }));
+    let json = format!(r#"{{"values": [{}1]}}"#, "1.5e19,".repeat(100_000));
+    assert!(any.arguments_from_json(json.as_bytes(), 4 << 20).is_ok());
+    let oversize = format!(
+        r#"{{"values": [{}36893488147419103232]}}"#,
+        "1.5e19,".repeat(10)
+    );
+    assert!(
+        any.arguments_from_json(oversize.as_bytes(), 4 << 20)
+            .is_err()
+    );
+}
