@@ -481,6 +481,10 @@ async fn guests_that_misbehave_in_any_export_are_contained() {
             neighbour(0).await.body.is_u64(),
             "the neighbour went on after {path}"
         );
+        if path.starts_with("hostile/a/") {
+            let value = f.wire.call("hostile/a/value", "").await;
+            assert_eq!(value.body.as_u64(), Some(0), "{path}: {:?}", value.body);
+        }
     }
     assert_eq!(
         f.wire
@@ -576,4 +580,45 @@ async fn bytes_that_are_not_http_end_their_own_connection_only() {
             .as_u16(),
         200
     );
+}
+
+#[tokio::test]
+async fn an_entity_that_fails_again_and_again_is_left_alone_until_it_is_released() {
+    let f = fixture();
+    for _ in 0..5 {
+        assert_error(
+            &f.wire.call("hostile/q/panic", "{}").await,
+            500,
+            "trapped",
+            "told to panic",
+        );
+    }
+    let refused = f.wire.call("hostile/q/value", "{}").await;
+    assert_error(&refused, 503, "quarantined", "told to panic");
+    assert_eq!(refused.headers["retry-after"], "1");
+    assert_eq!(refused.body["error"]["may_have_run"], false);
+    let others = f.wire.call("hostile/other/value", "{}").await;
+    assert_eq!(others.body.as_u64(), Some(0));
+    let shown = f.wire.send("GET", "/v1/entities/hostile/q", &[], "").await;
+    assert!(
+        shown.body["quarantine"]["reason"]
+            .as_str()
+            .unwrap()
+            .contains("told to panic")
+    );
+
+    let released = f.node.entia(["release", "hostile/q"]);
+    assert!(
+        released.status.success(),
+        "{}",
+        String::from_utf8_lossy(&released.stderr)
+    );
+    assert!(!String::from_utf8_lossy(&released.stdout).contains("quarantined"));
+    let value = f.wire.call("hostile/q/value", "{}").await;
+    assert_eq!(value.body.as_u64(), Some(0), "{:?}", value.body);
+    let nobody = f
+        .wire
+        .send("POST", "/v1/entities/hostile/nobody/release", &[], "")
+        .await;
+    assert_error(&nobody, 404, "unknown_entity", "hostile/nobody");
 }

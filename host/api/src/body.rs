@@ -11,6 +11,7 @@ mod tests;
 
 pub use entity::{
     Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, HealthBody, ListQuery,
+    QuarantineBody,
 };
 pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
 pub use kind::{

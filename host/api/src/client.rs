@@ -122,6 +122,12 @@ impl Client {
         Ok(())
     }
 
+    /// Ends an entity's quarantine and shows where it stands.
+    pub async fn release(&self, entity: &EntityId) -> Result<EntityBody, ClientError> {
+        self.read(Method::POST, &path::method_path(entity, path::RELEASE), "")
+            .await
+    }
+
     /// Uploads a component and makes it the kind. `progress` is told of each piece that was sent, in bytes.
     ///
     /// The node compiles the component before it answers, which takes seconds for a large one.

@@ -167,7 +167,10 @@ impl ApiError {
     /// When to try again, in milliseconds, if waiting helps.
     pub fn retry_after_ms(&self) -> Option<u64> {
         match self {
-            Self::Call(CallError::Overloaded { retry_after_ms, .. }) => Some(*retry_after_ms),
+            Self::Call(
+                CallError::Overloaded { retry_after_ms, .. }
+                | CallError::Quarantined { retry_after_ms, .. },
+            ) => Some(*retry_after_ms),
             Self::Call(CallError::ShuttingDown) => Some(RESTART_MS),
             _ => None,
         }
@@ -210,7 +213,9 @@ fn call_status(error: &CallError) -> StatusCode {
         | CallError::UndoneSince { .. }
         | CallError::ActivationFailed { .. }
         | CallError::BadResult { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        CallError::StoreFailed { .. } | CallError::ShuttingDown => StatusCode::SERVICE_UNAVAILABLE,
+        CallError::StoreFailed { .. } | CallError::Quarantined { .. } | CallError::ShuttingDown => {
+            StatusCode::SERVICE_UNAVAILABLE
+        }
         CallError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
     }
 }

@@ -19,6 +19,8 @@ pub const KINDS: &str = "/v1/kinds";
 pub const HEALTH: &str = "/healthz";
 /// Whether the node takes calls.
 pub const READY: &str = "/readyz";
+/// In a method's place: ends the entity's quarantine. No method has this name.
+pub const RELEASE: &str = "release";
 /// The header with a client's idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header with the milliseconds that a client waits.

@@ -51,6 +51,12 @@ pub(crate) enum Command {
         #[arg(value_name = "KIND/KEY")]
         entity: EntityId,
     },
+    /// End the quarantine of an entity that failed again and again
+    Release {
+        /// The entity
+        #[arg(value_name = "KIND/KEY")]
+        entity: EntityId,
+    },
     /// List or delete entities
     Entities(Entities),
     /// List, show or delete kinds

@@ -25,6 +25,15 @@ pub(crate) async fn inspect(
     output.result(&body, inspected)
 }
 
+pub(crate) async fn release(
+    client: Client,
+    entity: &EntityId,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let body = client.release(entity).await?;
+    output.result(&body, inspected)
+}
+
 async fn show(client: Client, entities: Entities, output: &Output) -> anyhow::Result<()> {
     let mut query = ListQuery {
         kind: entities.kind,
@@ -117,6 +126,13 @@ fn inspected(body: &EntityBody) -> String {
         ("calls answered", body.calls.to_string()),
         ("turns undone", body.failures.to_string()),
     ];
+    if let Some(quarantine) = &body.quarantine {
+        let seconds = quarantine.retry_after_ms.div_ceil(1_000);
+        entries.push((
+            "quarantined",
+            format!("for {seconds} s more, unless released"),
+        ));
+    }
     if let Some(failure) = &body.last_failure {
         // A backtrace has lines of its own.
         let lines = failure.message.lines().map(printable);
@@ -179,6 +195,7 @@ mod tests {
             mailbox: 0,
             calls: 3,
             failures: 1,
+            quarantine: None,
             last_failure: Some(FailureBody {
                 at_ms: 0,
                 message: "panicked\n0: main".to_owned(),

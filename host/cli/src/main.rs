@@ -52,6 +52,9 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::CompileComponent => Ok(()),
         Command::Deploy(deploy) => block_on(deploy::run(Client::new(api)?, deploy, output)),
         Command::Call(call) => block_on(call::run(Client::new(api)?, call, output)),
+        Command::Release { entity } => {
+            block_on(entities::release(Client::new(api)?, &entity, output))
+        }
         Command::Inspect { entity } => {
             block_on(entities::inspect(Client::new(api)?, &entity, output))
         }

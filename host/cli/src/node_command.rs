@@ -72,6 +72,8 @@ fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {
     config.connections_max = tuning.connections_max.unwrap_or(config.connections_max);
     let component_bytes_max = tuning.component_bytes_max;
     config.component_bytes_max = component_bytes_max.unwrap_or(config.component_bytes_max);
+    let idle = tuning.idle_ms.map(Duration::from_millis);
+    config.idle = idle.unwrap_or(config.idle);
     let shutdown = tuning.shutdown_ms.map(Duration::from_millis);
     config.shutdown = shutdown.unwrap_or(config.shutdown);
     Ok(config)

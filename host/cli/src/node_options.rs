@@ -28,6 +28,8 @@ pub(crate) struct Tuning {
     pub(crate) calls_max: Option<usize>,
     /// Entities in memory at once.
     pub(crate) activations_max: Option<usize>,
+    /// How long an entity may be idle in memory before it is passivated, in milliseconds.
+    pub(crate) idle_ms: Option<u64>,
     /// HTTP connections at once.
     pub(crate) connections_max: Option<usize>,
     /// The longest component, in bytes.

@@ -19,6 +19,8 @@ pub struct NodeConfig {
     pub calls_max: usize,
     /// Entities in memory at once.
     pub activations_max: usize,
+    /// How long an entity may be idle in memory before it is passivated.
+    pub idle: Duration,
     /// The longest component, in bytes.
     pub component_bytes_max: u64,
     /// HTTP connections at once.
@@ -41,6 +43,7 @@ impl NodeConfig {
             workers: cores,
             calls_max: 100_000,
             activations_max: 10_000,
+            idle: Duration::from_secs(600),
             component_bytes_max: 64 << 20,
             connections_max: 10_000,
             shutdown: Duration::from_secs(10),
@@ -55,6 +58,7 @@ impl NodeConfig {
             spare_workers: SPARE_WORKERS,
             calls_max: self.calls_max,
             activations_max: self.activations_max,
+            idle: self.idle,
         }
     }
 }

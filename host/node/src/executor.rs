@@ -16,12 +16,13 @@ mod delivery;
 mod outbox;
 mod passivation;
 mod pending;
+mod quarantine;
 mod turn;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher as _;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -37,6 +38,7 @@ use pending::{NotNow, Pending};
 
 pub(crate) use activation::StateSummary;
 pub use delivery::{Answer, Ticket};
+pub(crate) use quarantine::Quarantined;
 pub(crate) use turn::now_ms;
 
 /// What bounds an [`Executor`].
@@ -50,6 +52,8 @@ pub(crate) struct ExecutorOptions {
     pub calls_max: usize,
     /// Entities in memory. Over it, those idle longest are passivated.
     pub activations_max: usize,
+    /// How long an entity may be idle in memory.
+    pub idle: Duration,
 }
 
 /// Runs the entities of a node.
@@ -66,8 +70,7 @@ struct Shared {
     cells: Cells,
     queue: Sender<Arc<Cell>>,
     live: AtomicUsize,
-    /// Counts visits: the time by which entities are idle longer or shorter.
-    visits: AtomicU64,
+    started: Instant,
 }
 
 /// The entities in memory, spread over maps so that callers seldom meet.
@@ -92,7 +95,7 @@ impl Executor {
             cells: Cells::new(),
             queue,
             live: AtomicUsize::new(0),
-            visits: AtomicU64::new(0),
+            started: Instant::now(),
             options,
         });
         let workers = worker::Workers::start(&shared, &runnable)?;
@@ -123,6 +126,17 @@ impl Executor {
     pub(crate) async fn forget(&self, kind: &Arc<Kind>, entity: EntityId) -> Result<(), CallError> {
         let (reply, answer) = delivery::reply(self.let_in()?);
         self.push(Some(kind), entity, Work::Forget(reply), u64::MAX)?;
+        delivery::received(answer).await.map(|_empty| ())
+    }
+
+    /// Ends an entity's quarantine, after the calls that came before.
+    pub(crate) async fn release(
+        &self,
+        kind: &Arc<Kind>,
+        entity: EntityId,
+    ) -> Result<(), CallError> {
+        let (reply, answer) = delivery::reply(self.let_in()?);
+        self.push(Some(kind), entity, Work::Release(reply), u64::MAX)?;
         delivery::received(answer).await.map(|_empty| ())
     }
 
@@ -250,6 +264,11 @@ impl Executor {
 }
 
 impl Shared {
+    /// The time by which entities are idle longer or shorter, in milliseconds.
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     fn count_live(&self, before: bool, after: bool) {
         match (before, after) {
             (false, true) => self.live.fetch_add(1, Ordering::Relaxed),

@@ -217,6 +217,7 @@ async fn a_failed_turn_is_undone_and_the_entity_goes_on() {
             let error = call(&node, &entity, method, &[]).await.unwrap_err();
             assert!(!error.may_have_run(), "{method}: {error}");
         }
+        assert_eq!(call(&node, &entity, "value", &[]).await, Ok(7));
         // The turn ended well, yet its state is too large: undone, too.
         let error = call(&node, &entity, "big_state", &[("bytes", 2 << 20)])
             .await
@@ -572,4 +573,33 @@ async fn a_list_says_that_it_goes_on() {
     assert_eq!(keys, ["1000", "1001", "1002", "1003", "1004"]);
     assert_eq!(second.next, None);
     node.shut_down().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_entity_leaves_memory_and_comes_back_with_its_state() {
+    for durability in [Durability::Memory, Durability::Durable] {
+        let dir = tempfile::tempdir().unwrap();
+        let mut config = config(dir.path());
+        config.idle = Duration::from_millis(100);
+        let node = Node::start(config).await.unwrap();
+        deploy(&node, "counter", "counter", durability, &[]).await;
+        assert_eq!(
+            call(&node, "counter/a", "increment", &[("by", 3)]).await,
+            Ok(3)
+        );
+        let client = Client::new(&format!("http://{}", node.http())).unwrap();
+        let end = Instant::now() + Duration::from_secs(30);
+        while client.health().await.unwrap().entities_live > 0 {
+            assert!(
+                Instant::now() < end,
+                "{durability:?}: it is still in memory"
+            );
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(
+            call(&node, "counter/a", "increment", &[("by", 1)]).await,
+            Ok(4)
+        );
+        node.shut_down().await.unwrap();
+    }
 }

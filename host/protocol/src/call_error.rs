@@ -104,6 +104,16 @@ pub enum CallError {
         /// False if nothing was written for certain.
         may_have_run: bool,
     },
+    /// The entity failed again and again and is left alone for a while.
+    #[error("{entity} is quarantined after repeated failures, the last of them: {reason}")]
+    Quarantined {
+        /// The entity.
+        entity: EntityId,
+        /// The last failure.
+        reason: String,
+        /// When the next call is let through, in milliseconds.
+        retry_after_ms: u64,
+    },
     /// The turn was undone, and turns before it with it: the large state of a kind in memory is not saved after each.
     #[error("{cause}; undone with it: {commands} commands answered since the state was last saved")]
     UndoneSince {
@@ -202,6 +212,7 @@ impl CallError {
             Self::ActivationFailed { .. } => "activation_failed",
             Self::BadResult { .. } => "bad_result",
             Self::StoreFailed { .. } => "store_failed",
+            Self::Quarantined { .. } => "quarantined",
             Self::UndoneSince { .. } => "undone_since",
             Self::ShuttingDown => "shutting_down",
         }
@@ -224,6 +235,7 @@ impl CallError {
             | Self::LimitExceeded { .. }
             | Self::Trapped { .. }
             | Self::ActivationFailed { .. }
+            | Self::Quarantined { .. }
             | Self::UndoneSince { .. }
             | Self::ShuttingDown => false,
         }
@@ -268,6 +280,9 @@ impl CallError {
             Self::BadResult { .. } => "the call ran; return finite numbers and maps with text keys",
             Self::StoreFailed { .. } => {
                 "nothing was kept; see the node's log for the disk's error, then try again"
+            }
+            Self::Quarantined { .. } => {
+                "nothing ran; remove the cause, then `entia release KIND/KEY`, or wait for the next try"
             }
             Self::UndoneSince { .. } => {
                 "states over 64 KiB of kinds in memory are saved at most every 100 ms; deploy the kind as durable, or keep less in one entity"

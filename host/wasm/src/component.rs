@@ -271,6 +271,12 @@ fn check_description(kinds: &[KindDescription]) -> Result<(), Refusal> {
                     "`{name:.40}` is not a method's name: letters, digits, _, - and ."
                 ));
             }
+            if name == RESERVED {
+                return wrong(format!(
+                    "`{}` has a method `{name}`, which is the API's own path",
+                    kind.name
+                ));
+            }
             if kind.methods[..place]
                 .iter()
                 .any(|other| other.name == *name)
@@ -284,3 +290,5 @@ fn check_description(kinds: &[KindDescription]) -> Result<(), Refusal> {
 
 const KINDS_MAX: usize = 16;
 const METHODS_MAX: usize = 256;
+/// `POST /v1/entities/{kind}/{key}/release` ends a quarantine.
+const RESERVED: &str = "release";

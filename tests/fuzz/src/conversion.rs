@@ -160,7 +160,7 @@ fn object(choices: &mut Choices<'_>, levels: usize) -> Map<String, Value> {
 fn value(choices: &mut Choices<'_>, levels: usize) -> Value {
     match choices.below(if levels == 0 { 7 } else { 9 }) {
         0 => Value::Null,
-        1 => (choices.byte() % 2 == 0).into(),
+        1 => (choices.byte().is_multiple_of(2)).into(),
         2 => (choices.word() >> choices.below(64)).into(),
         3 => (choices.word().cast_signed() >> choices.below(64)).into(),
         4 => f64::from_bits(choices.word()).into(),

@@ -145,10 +145,10 @@ fn kind(choices: &mut Choices<'_>) -> KindRecord {
     let method = MethodDescription {
         name: choices.text(10),
         doc: choices.text(40),
-        query: choices.byte() % 2 == 0,
+        query: choices.byte().is_multiple_of(2),
         arguments: "true".to_owned(),
         result: "true".to_owned(),
-        rejection: (choices.byte() % 2 == 0).then(|| choices.text(10)),
+        rejection: (choices.byte().is_multiple_of(2)).then(|| choices.text(10)),
     };
     KindRecord {
         name: KindName::new("counter").expect("it is a name"),

@@ -5,6 +5,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
 use std::panic::{self, AssertUnwindSafe};
 use std::path::Path;
 use std::time::Instant;
@@ -44,11 +46,13 @@ fn run(name: &str, target: fn(&[u8]), cases: u64, bytes_max: usize) {
     let cases = number("ENTIA_FUZZ_CASES").unwrap_or(cases);
     let began = Instant::now();
     let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let running = out.join(format!("{name}-running"));
+    let running = File::create(out.join(format!("{name}-running"))).unwrap();
     for seed in first..first.saturating_add(cases) {
         let input = input(seed, bytes_max);
         // What aborts the process leaves its seed here.
-        std::fs::write(&running, seed.to_string()).unwrap();
+        running
+            .write_all_at(format!("{seed:>20}\n").as_bytes(), 0)
+            .unwrap();
         if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| target(&input))) {
             let path = out.join(format!("{name}-{seed}"));
             std::fs::write(&path, &input).unwrap();
@@ -60,7 +64,6 @@ fn run(name: &str, target: fn(&[u8]), cases: u64, bytes_max: usize) {
             panic::resume_unwind(panic);
         }
     }
-    std::fs::remove_file(running).unwrap();
     println!(
         "{name}: {cases} cases in {} ms",
         began.elapsed().as_millis()

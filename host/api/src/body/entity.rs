@@ -29,6 +29,9 @@ pub struct EntityBody {
     pub calls: u64,
     /// Turns that were undone since it was last loaded: traps and limits.
     pub failures: u64,
+    /// Why it is left alone for a while, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quarantine: Option<QuarantineBody>,
     /// The latest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<FailureBody>,
@@ -42,6 +45,15 @@ pub enum Activation {
     Cold,
     /// An instance is ready to run.
     Live,
+}
+
+/// An entity that failed again and again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantineBody {
+    /// The last failure.
+    pub reason: String,
+    /// When the next call is let through, in milliseconds.
+    pub retry_after_ms: u64,
 }
 
 /// Why a turn was undone.

@@ -7,6 +7,7 @@ use entia_protocol::{
 use entia_storage::{EntityCommit, StateChange, Store};
 use entia_wasm::{Host, Instance, LogLevel};
 
+use super::quarantine::Quarantine;
 use crate::catalog::KindVersion;
 
 /// An entity in memory: what the store knows of it, and its instance if it has one.
@@ -18,6 +19,7 @@ pub(super) struct Activation {
     pub(super) calls: u64,
     failures: u64,
     last_failure: Option<(u64, String)>,
+    pub(super) quarantine: Quarantine,
 }
 
 #[derive(Default)]
@@ -254,7 +256,9 @@ impl Activation {
         };
         tracing::warn!(entity = ?id, "the turn was undone: {error}");
         self.failures += 1;
-        self.last_failure = Some((now_ms, error.to_string()));
+        let reason = error.to_string();
+        self.quarantine.failed(Instant::now(), &reason);
+        self.last_failure = Some((now_ms, reason));
         error
     }
 

@@ -1,6 +1,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use entia_protocol::{CallError, EntityId};
 use entia_storage::EntityCommit;
@@ -9,6 +10,7 @@ use super::Shared;
 use super::activation::{Activation, Summary};
 use super::delivery::{Answer, Delivery, Reply};
 use super::outbox::Outbox;
+use super::quarantine::Quarantined;
 use crate::catalog::Kind;
 
 /// An entity that somebody has called: its mailbox, its activation, and the answers on their way out.
@@ -33,6 +35,7 @@ pub(super) struct Cell {
 pub(crate) struct Seen {
     pub(crate) summary: Summary,
     pub(crate) last_failure: Option<(u64, String)>,
+    pub(crate) quarantined: Option<Quarantined>,
 }
 
 #[derive(Default)]
@@ -47,6 +50,8 @@ pub(super) enum Work {
     Call(Arc<Kind>, Box<Delivery>),
     /// Remove the entity, from memory and disk.
     Forget(Reply),
+    /// End the entity's quarantine.
+    Release(Reply),
     /// Nothing: answered when all that came before has run.
     Drain(Reply),
 }
@@ -180,6 +185,7 @@ impl Cell {
         if summary.failures != seen.summary.failures {
             seen.last_failure = activation.last_failure().cloned();
         }
+        seen.quarantined = activation.quarantine.refusal(Instant::now());
         seen.summary = summary;
     }
 

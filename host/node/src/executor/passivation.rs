@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use super::cell::Cell;
 use super::{Cells, Shared};
@@ -32,6 +33,25 @@ pub(super) fn make_room(shared: &Shared) {
     for cell in idle.into_iter().take(wanted) {
         passivate(shared, &cell);
         remove_if_cold(shared, place, &cell);
+    }
+}
+
+/// Passivates what has been idle for longer than it may.
+pub(super) fn passivate_idle(shared: &Shared) {
+    let idle_ms = u64::try_from(shared.options.idle.as_millis()).unwrap_or(u64::MAX);
+    let Some(before_ms) = shared.now_ms().checked_sub(idle_ms) else {
+        return;
+    };
+    for (place, map) in shared.cells.maps.iter().enumerate() {
+        let idle: Vec<_> = {
+            let map = map.lock().unwrap_or_else(PoisonError::into_inner);
+            let long = |cell: &&Arc<Cell>| cell.last_used() <= before_ms && cell.is_idle();
+            map.values().filter(long).cloned().collect()
+        };
+        for cell in idle {
+            passivate(shared, &cell);
+            remove_if_cold(shared, place, &cell);
+        }
     }
 }
 
@@ -86,9 +106,11 @@ fn remove_if_cold(shared: &Shared, place: usize, cell: &Arc<Cell>) {
         .lock()
         .unwrap_or_else(PoisonError::into_inner);
     let cold = cell.is_idle()
-        && cell
-            .try_activation()
-            .is_some_and(|activation| !activation.is_live() && !activation.is_dirty());
+        && cell.try_activation().is_some_and(|activation| {
+            !activation.is_live()
+                && !activation.is_dirty()
+                && activation.quarantine.refusal(Instant::now()).is_none()
+        });
     // Another cell may have its name by now: this one may have been removed, and its entity called again, since it was found.
     let same = map
         .get(&cell.id)

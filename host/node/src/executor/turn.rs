@@ -1,7 +1,7 @@
 //! One call, from the mailbox to the outbox.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use entia_protocol::{
     CallError, Durability, Envelope, IdempotencyId, IdempotencyRecord, IdempotencyWindow, Lookup,
@@ -29,6 +29,10 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
             }),
         },
         Work::Drain(reply) => cell.answer(reply, Ok(entia_protocol::Payload::default())),
+        Work::Release(reply) => {
+            activation.quarantine.end();
+            cell.answer(reply, Ok(entia_protocol::Payload::default()));
+        }
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());
@@ -62,6 +66,7 @@ fn turn(
     envelope: &Envelope,
 ) -> Result<(Answer, Option<EntityCommit>), CallError> {
     let method = method(version, envelope)?;
+    admit(cell, activation)?;
     let now_ms = now_ms();
     let loaded = activation.load(&shared.store, &cell.id, version.record.durability)?;
     let command = (!method.query && envelope.key.repeatable()).then(|| {
@@ -85,12 +90,14 @@ fn turn(
     }
     let answer = handle(shared, cell, activation, envelope, now_ms)?;
     if method.query {
+        activation.quarantine.end();
         return Ok((answer, None));
     }
     let durability = version.record.durability;
     let changed = activation
         .save(&shared.host, durability)
         .map_err(|error| activation.fail(&cell.id, error, now_ms))?;
+    activation.quarantine.end();
     let record = command.map(|(id, arguments)| IdempotencyRecord {
         id,
         arguments,
@@ -119,6 +126,20 @@ fn turn(
         forgotten,
     };
     Ok((answer, Some(commit)))
+}
+
+/// Refuses an entity in quarantine.
+fn admit(cell: &Cell, activation: &Activation) -> Result<(), CallError> {
+    let now = Instant::now();
+    match activation.quarantine.refusal(now) {
+        None => Ok(()),
+        Some(quarantined) => Err(CallError::Quarantined {
+            entity: cell.id.clone(),
+            reason: quarantined.reason,
+            retry_after_ms: u64::try_from((quarantined.until - now).as_millis())
+                .unwrap_or(u64::MAX),
+        }),
+    }
 }
 
 /// Lets the guest handle a call. The outer error means that the turn was undone; the inner one is the guest's refusal.

@@ -21,6 +21,9 @@ const LONG_TURN: Duration = Duration::from_millis(20);
 /// How often long turns are looked for.
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
+/// How often idle entities are looked for.
+const SWEEP_EVERY: Duration = Duration::from_millis(500);
+
 /// The threads, until [`Workers::end`].
 pub(super) struct Workers {
     threads: Vec<JoinHandle<()>>,
@@ -75,8 +78,20 @@ impl Workers {
             .name("entia-watch".into())
             .spawn({
                 let spares = Arc::clone(&spares);
+                let stopped = stopped.clone();
                 move || watch(&busy, &spares, &stopped, started)
             })?;
+        let idle = std::thread::Builder::new()
+            .name("entia-idle".into())
+            .spawn({
+                let (shared, stopped) = (Arc::clone(shared), stopped.clone());
+                move || {
+                    while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(SWEEP_EVERY) {
+                        passivation::passivate_idle(&shared);
+                    }
+                }
+            })?;
+        threads.push(idle);
         Ok(Self {
             threads,
             watch: Some(watch),
@@ -152,7 +167,7 @@ impl Worker {
                 turn::run(&self.shared, cell, &mut activation, work);
             }
         }
-        cell.touch(self.shared.visits.fetch_add(1, Ordering::Relaxed));
+        cell.touch(self.shared.now_ms());
         if more {
             // Still scheduled: behind the others.
             self.shared

@@ -8,10 +8,10 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use entia_api::ApiError;
 use entia_api::body::{
-    Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery,
+    Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery, QuarantineBody,
 };
 use entia_api::convert::{json_bytes_max, json_from_payload};
-use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, parse_entity_path};
+use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, RELEASE, parse_entity_path};
 use entia_protocol::{
     CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Payload, Subject,
 };
@@ -21,7 +21,7 @@ use super::{Api, blocking, body, header};
 use crate::Inner;
 use crate::catalog::KindVersion;
 use crate::deploy::unreadable;
-use crate::executor::StateSummary;
+use crate::executor::{Quarantined, StateSummary};
 
 /// Without `Entia-Deadline-Ms`.
 const DEADLINE_MS_DEFAULT: u64 = 10_000;
@@ -37,6 +37,11 @@ const PAGE_ENTRIES_DEFAULT: usize = 100;
 pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
     let EntityPath { entity, method } = parse_entity_path(request.uri().path())?;
     match method {
+        Some(method) if method == RELEASE => {
+            allowed(&request, &["POST"])?;
+            no_query(&request)?;
+            release(api, entity).await
+        }
         Some(method) => {
             allowed(&request, &["POST"])?;
             call(&api, entity, method, request).await
@@ -201,9 +206,20 @@ fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBo
         mailbox: mailbox as u64,
         calls: summary.calls,
         failures: summary.failures,
+        quarantine: seen.quarantined.and_then(quarantine_body),
         last_failure: seen
             .last_failure
             .map(|(at_ms, message)| FailureBody { at_ms, message }),
+    })
+}
+
+/// As of the entity's last turn, so its time may have passed.
+fn quarantine_body(quarantined: Quarantined) -> Option<QuarantineBody> {
+    let left = quarantined.until.checked_duration_since(Instant::now())?;
+    let retry_after_ms = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+    Some(QuarantineBody {
+        reason: quarantined.reason,
+        retry_after_ms,
     })
 }
 
@@ -220,6 +236,16 @@ async fn delete(api: Api, entity: EntityId) -> Answered {
     Ok(json(
         &serde_json::json!({ "kind": entity.kind(), "key": entity.key() }),
     ))
+}
+
+/// Ends a quarantine, if there is one.
+async fn release(api: Api, entity: EntityId) -> Answered {
+    let kind = api.node.kind_of(&entity)?;
+    let version = kind.current().record.version;
+    let (node, id) = (api.node.clone(), entity.clone());
+    blocking(move || entity_body(&node, &id, version)).await??;
+    api.node.executor.release(&kind, entity.clone()).await?;
+    inspect(api, entity).await
 }
 
 /// `/v1/entities`.
