@@ -96,8 +96,8 @@ pub enum CallError {
         /// What in the result, and why.
         message: String,
     },
-    /// The store refused the record, so the answer was withheld.
-    #[error("the entity's new state could not be stored: {message}")]
+    /// The store could not be read or written; an answer that told of what was not written was withheld.
+    #[error("the store failed: {message}")]
     StoreFailed {
         /// What the store said.
         message: String,
