@@ -103,6 +103,37 @@ async fn a_flipped_bit_in_any_field_of_a_stored_record_never_yields_wrong_data()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_number_in_the_journal_was_lowered_is_not_lost_in_silence() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let options = NodeOptions::new(&data);
+    let node = start_with_counter(&options);
+    count(&node, 1..=3).await;
+    let other = increment(&node.wire(), "counter/other", "1").await;
+    assert_eq!(other.body, 1);
+    node.kill();
+    let journal = trimmed_journal(&data);
+    let bytes = fs::read(&journal).unwrap();
+    let key = b"counter\0a\x01\0";
+    let keys = (0..bytes.len() - key.len()).filter(|at| bytes[*at..].starts_with(key));
+    // The engine's markers before the third state: of a batch (tag, count, number), and of an item.
+    let batch = keys.collect::<Vec<_>>()[2] - 21 - 13;
+    assert_eq!(bytes[batch], 1, "a batch begins here");
+    let number = u64::from_le_bytes(bytes[batch + 5..batch + 13].try_into().unwrap());
+    let bit = number.ilog2() as usize;
+    flip(&journal, batch + 5 + bit / 8, bit % 8);
+
+    let said = refusal(&options);
+    assert!(names_damage(&said), "{said}");
+    let name = journal.file_name().unwrap().to_str().unwrap();
+    assert!(said.contains(name), "{said}");
+    let place = format!("the batch at {batch} has number");
+    assert!(said.contains(&place), "{said}");
+    flip(&journal, batch + 5 + bit / 8, bit % 8);
+    assert_eq!(value(&options.start()).await, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_table_costs_the_entities_in_that_place_and_no_others() {
     let dir = tempfile::tempdir().unwrap();
     let data = dir.path().join("data");

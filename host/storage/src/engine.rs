@@ -9,7 +9,7 @@ use fjall::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{StoreError, StoreOptions, keys};
+use crate::{StoreError, StoreOptions, keys, precheck};
 
 /// The keyspaces, in the order of [`Engine::keyspaces`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,6 +71,7 @@ impl Engine {
             dir: dir.to_owned(),
             message,
         };
+        precheck::check(dir)?;
         // The engine asserts some of what it reads, so that damaged files can panic.
         let opened = panic::catch_unwind(AssertUnwindSafe(|| open(dir, options)));
         match opened {

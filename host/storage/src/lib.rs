@@ -31,6 +31,7 @@ mod home;
 mod keys;
 mod kinds;
 mod options;
+mod precheck;
 mod queue;
 mod read;
 mod store;

@@ -5,6 +5,7 @@ mod damage;
 mod deployment;
 mod failure;
 mod listing;
+mod precheck;
 mod reopening;
 
 use std::fs;

@@ -28,7 +28,7 @@ pub fn recovery(input: &[u8]) {
         let file = match choices.below(4) {
             0 | 1 => image.journal,
             2 => image.table,
-            _ => *choices.pick(&image.checked),
+            _ => choices.below(files.len()),
         };
         if choices.below(6) == 0 {
             misdirect(&mut files, file, &mut choices);
@@ -50,8 +50,6 @@ struct Image {
     /// Which of the files is the longest journal, and which the longest table.
     journal: usize,
     table: usize,
-    /// Those that are damaged: all but the lists of tables, see [`is_list_of_tables`].
-    checked: Vec<usize>,
     entities: Vec<(EntityId, StoredEntity)>,
     kinds: Vec<KindRecord>,
     component: Digest,
@@ -82,7 +80,6 @@ fn image() -> &'static Image {
             files: Vec::new(),
             journal: 0,
             table: 0,
-            checked: Vec::new(),
             entities,
             kinds,
             component: Digest::of(COMPONENT),
@@ -90,9 +87,6 @@ fn image() -> &'static Image {
         image.read(dir.path(), Path::new(""));
         image.journal = image.longest(|path| path.extension() == Some(JOURNAL.as_ref()));
         image.table = image.longest(|path| path.starts_with(TABLES));
-        image.checked = (0..image.files.len())
-            .filter(|file| !is_list_of_tables(&image.files[*file].0))
-            .collect();
         image
     })
 }
@@ -280,14 +274,6 @@ fn damage_end(bytes: &mut Vec<u8>, choices: &mut Choices<'_>) {
     let mut damaged = bytes.split_off(end);
     damage(&mut damaged, choices);
     bytes.append(&mut damaged);
-}
-
-/// Whether a file names the tables of a keyspace, or the file that does.
-///
-/// The engine believes these as they are (it has their checksum, and does not look at it), so that nothing here could hold.
-fn is_list_of_tables(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str());
-    path.starts_with(TABLES) && name.is_some_and(|name| name == "current" || name.starts_with('v'))
 }
 
 /// Writes a piece of one file into another.

@@ -1,7 +1,7 @@
 use super::*;
 
 /// The image of a killed store with 20 entities, each as long as its neighbours.
-fn image_of_twenty() -> TempDir {
+pub(super) fn image_of_twenty() -> TempDir {
     let (store, dir) = new_store();
     for number in 0..20 {
         store.commit_and_wait(entity(number)).unwrap();
@@ -11,16 +11,16 @@ fn image_of_twenty() -> TempDir {
     image
 }
 
-fn entity(number: usize) -> EntityCommit {
+pub(super) fn entity(number: usize) -> EntityCommit {
     turn(&key(number), &format!("state of {number:02}"), "a")
 }
 
-fn key(number: usize) -> String {
+pub(super) fn key(number: usize) -> String {
     format!("key-{number:02}")
 }
 
 /// Opens a damaged store and reads all of it: what comes is right, or an error by name.
-fn read_all(dir: &Path) -> Result<(), StoreError> {
+pub(super) fn read_all(dir: &Path) -> Result<(), StoreError> {
     let store = open(dir)?;
     for number in 0..20 {
         let stored = store.load(&counter(&key(number)))?;
@@ -33,7 +33,7 @@ fn read_all(dir: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-fn flip(path: &Path, byte: usize, bit: usize) {
+pub(super) fn flip(path: &Path, byte: usize, bit: usize) {
     use std::os::unix::fs::FileExt;
     let file = fs::OpenOptions::new()
         .read(true)
@@ -179,7 +179,7 @@ fn a_flipped_bit_in_a_table_never_yields_wrong_data() {
     assert!(noticed > 0);
 }
 
-fn files_below(dir: &Path) -> Vec<PathBuf> {
+pub(super) fn files_below(dir: &Path) -> Vec<PathBuf> {
     let mut files = Vec::new();
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
