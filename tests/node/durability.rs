@@ -61,9 +61,16 @@ async fn kill_9_loses_no_answered_command_and_doubles_none_that_is_repeated() {
                 ))
             })
             .collect();
-        while answered.load(Ordering::SeqCst) < kill_after {
+        // Callers end when a call of theirs fails; that none is left means that the node failed on its own.
+        let calling = || callers.iter().any(|caller| !caller.is_finished());
+        while answered.load(Ordering::SeqCst) < kill_after && calling() {
             tokio::task::yield_now().await;
         }
+        assert!(
+            calling(),
+            "the node stopped answering before it was killed:\n{}",
+            node.log()
+        );
         node.kill();
         for caller in callers {
             for (command, answer) in caller.await.unwrap() {
