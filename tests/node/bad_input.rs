@@ -19,7 +19,9 @@ fn fixture() -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let node = NodeOptions::new(dir.path()).start();
     node.deploy(&guest("counter"), &["--durable"]);
-    node.deploy(&guest("entia_hostile"), &["--kind", "hostile"]);
+    // Generous with time, so that on a busy machine only what loops for ever meets that limit.
+    let limits = ["--kind", "hostile", "--limit", "cpu_ms_max=1000"];
+    node.deploy(&guest("entia_hostile"), &limits);
     Fixture {
         wire: node.wire(),
         node,
@@ -585,26 +587,29 @@ async fn bytes_that_are_not_http_end_their_own_connection_only() {
 #[tokio::test]
 async fn an_entity_that_fails_again_and_again_is_left_alone_until_it_is_released() {
     let f = fixture();
-    for _ in 0..5 {
-        assert_error(
-            &f.wire.call("hostile/q/panic", "{}").await,
-            500,
-            "trapped",
-            "told to panic",
-        );
-    }
-    let refused = f.wire.call("hostile/q/value", "{}").await;
+    // On a slow machine the first quarantine may be over before the next call; a failure on trial begins a longer one.
+    let mut failures = 0;
+    let refused = loop {
+        let answer = f.wire.call("hostile/q/panic", "{}").await;
+        if answer.code() == "quarantined" {
+            break answer;
+        }
+        assert_error(&answer, 500, "trapped", "told to panic");
+        failures += 1;
+        assert!(failures < 20, "it is never quarantined");
+    };
+    assert!(failures >= 5, "quarantined after {failures}");
     assert_error(&refused, 503, "quarantined", "told to panic");
-    assert_eq!(refused.headers["retry-after"], "1");
+    assert!(refused.headers.contains_key("retry-after"));
     assert_eq!(refused.body["error"]["may_have_run"], false);
     let others = f.wire.call("hostile/other/value", "{}").await;
     assert_eq!(others.body.as_u64(), Some(0));
     let shown = f.wire.send("GET", "/v1/entities/hostile/q", &[], "").await;
-    assert!(
-        shown.body["quarantine"]["reason"]
-            .as_str()
-            .unwrap()
-            .contains("told to panic")
+    assert_eq!(
+        shown.body["failures"].as_u64(),
+        Some(failures),
+        "{:?}",
+        shown.body
     );
 
     let released = f.node.entia(["release", "hostile/q"]);

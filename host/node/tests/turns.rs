@@ -168,7 +168,7 @@ async fn a_call_whose_deadline_passes_in_the_mailbox_never_runs() {
         "hostile",
         "entia_hostile",
         Durability::Memory,
-        &[("cpu_ms_max", 500)],
+        &[("cpu_ms_max", 3_000)],
     )
     .await;
     let spinning = submit(&node, "hostile/a", "spin", &[]).unwrap();
@@ -189,7 +189,7 @@ async fn a_call_whose_deadline_passes_in_the_mailbox_never_runs() {
         })
     );
     assert!(
-        began.elapsed() < Duration::from_millis(400),
+        began.elapsed() < Duration::from_secs(2),
         "the answer came at the deadline"
     );
     assert!(matches!(
@@ -400,10 +400,15 @@ async fn a_large_state_in_memory_says_what_a_failure_undid_and_forgets_the_keys_
         ticket.answer().await.unwrap();
     }
     let error = panicking.answer().await.unwrap_err();
-    let CallError::UndoneSince { cause, commands } = &error else {
-        panic!("{error}")
+    // Where the machine stood still for 100 ms in between, the state was saved, and less was undone.
+    let commands = match &error {
+        CallError::UndoneSince { cause, commands } => {
+            assert!(matches!(**cause, CallError::Trapped { .. }));
+            *commands
+        }
+        CallError::Trapped { .. } => 0,
+        other => panic!("{other}"),
     };
-    assert!(matches!(**cause, CallError::Trapped { .. }));
     let value = call(&node, "hostile/large", "value", &[]).await.unwrap();
     assert_eq!(value, 3 - commands, "{error}");
 
