@@ -604,13 +604,23 @@ async fn an_entity_that_fails_again_and_again_is_left_alone_until_it_is_released
     assert_eq!(refused.body["error"]["may_have_run"], false);
     let others = f.wire.call("hostile/other/value", "{}").await;
     assert_eq!(others.body.as_u64(), Some(0));
-    let shown = f.wire.send("GET", "/v1/entities/hostile/q", &[], "").await;
-    assert_eq!(
-        shown.body["failures"].as_u64(),
-        Some(failures),
-        "{:?}",
-        shown.body
-    );
+    // Each failure on trial doubles the time, so that soon one is long enough to be looked at.
+    loop {
+        let shown = f.wire.send("GET", "/v1/entities/hostile/q", &[], "").await;
+        assert_eq!(
+            shown.body["failures"].as_u64(),
+            Some(failures),
+            "{:?}",
+            shown.body
+        );
+        if let Some(reason) = shown.body["quarantine"]["reason"].as_str() {
+            assert!(reason.contains("told to panic"), "{reason}");
+            break;
+        }
+        let on_trial = f.wire.call("hostile/q/panic", "{}").await;
+        failures += u64::from(on_trial.code() == "trapped");
+        assert!(failures < 20, "its quarantine is never seen");
+    }
 
     let released = f.node.entia(["release", "hostile/q"]);
     assert!(
