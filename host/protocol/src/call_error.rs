@@ -122,6 +122,12 @@ pub enum CallError {
         /// How many commands that had been answered.
         commands: u64,
     },
+    /// The call would close a circle of entities that wait for each other.
+    #[error("deadlock: {}", chain.iter().map(ToString::to_string).collect::<Vec<_>>().join(" waits for "))]
+    Deadlock {
+        /// Who waits for whom: the entity that called first, and last again.
+        chain: Vec<EntityId>,
+    },
     /// The node is going down and takes no new calls.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -214,6 +220,7 @@ impl CallError {
             Self::StoreFailed { .. } => "store_failed",
             Self::Quarantined { .. } => "quarantined",
             Self::UndoneSince { .. } => "undone_since",
+            Self::Deadlock { .. } => "deadlock",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -237,6 +244,7 @@ impl CallError {
             | Self::ActivationFailed { .. }
             | Self::Quarantined { .. }
             | Self::UndoneSince { .. }
+            | Self::Deadlock { .. }
             | Self::ShuttingDown => false,
         }
     }
@@ -286,6 +294,9 @@ impl CallError {
             }
             Self::UndoneSince { .. } => {
                 "states over 64 KiB of kinds in memory are saved at most every 100 ms; deploy the kind as durable, or keep less in one entity"
+            }
+            Self::Deadlock { .. } => {
+                "nothing ran; let one of them `send`, which does not wait, instead of `call`"
             }
             Self::ShuttingDown => "nothing ran; try again when the node is back",
         }

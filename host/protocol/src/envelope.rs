@@ -53,7 +53,7 @@ pub enum Caller {
 pub enum CommandKey {
     /// Given by a client: at most [`KEY_BYTES_MAX`] bytes.
     Client(String),
-    /// hash(key of the command that made this call, ordinal of the call in that turn).
+    /// Made by [`CommandKey::derive`] or [`CommandKey::of_fire`].
     Derived([u8; 16]),
     /// Drawn at the edge for a command that came without one. Nobody else knows it, so nobody repeats it from outside.
     Random([u8; 16]),
@@ -66,6 +66,31 @@ impl CommandKey {
     /// of it is the connection that waits for the very answer.
     pub fn repeatable(&self) -> bool {
         !matches!(self, Self::Random(_))
+    }
+
+    /// The key of an effect: what a turn calls, sends or sets a timer to.
+    ///
+    /// `entity`, `method` and `command` name the command that the turn executes; `ordinal` counts the turn's effects from 0. A
+    /// turn that runs again makes the same keys, and no other command does: clients' keys are scoped to an entity and a
+    /// method, so that these have to be part of the hash.
+    pub fn derive(entity: &EntityId, method: &str, command: &Self, ordinal: u64) -> Self {
+        let mut hash = Hasher::new("turn");
+        hash.text(entity.kind().as_str());
+        hash.text(entity.key());
+        hash.text(method);
+        hash.key(command);
+        hash.number(ordinal);
+        Self::Derived(hash.finish())
+    }
+
+    /// The key of the command that a timer's fire is. `timer` is the key of the timer.
+    pub fn of_fire(entity: &EntityId, timer: &Self, fire: u64) -> Self {
+        let mut hash = Hasher::new("fire");
+        hash.text(entity.kind().as_str());
+        hash.text(entity.key());
+        hash.key(timer);
+        hash.number(fire);
+        Self::Derived(hash.finish())
     }
 }
 
@@ -90,6 +115,46 @@ impl fmt::Display for CommandKey {
                 )
             }
         }
+    }
+}
+
+/// Hashes parts so that no two lists of parts are the same bytes.
+struct Hasher(Vec<u8>);
+
+impl Hasher {
+    fn new(domain: &str) -> Self {
+        let mut hasher = Self(Vec::with_capacity(256));
+        hasher.text(domain);
+        hasher
+    }
+
+    fn text(&mut self, text: &str) {
+        self.bytes(text.as_bytes());
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.number(bytes.len() as u64);
+        self.0.extend_from_slice(bytes);
+    }
+
+    fn number(&mut self, number: u64) {
+        self.0.extend_from_slice(&number.to_le_bytes());
+    }
+
+    fn key(&mut self, key: &CommandKey) {
+        let (tag, bytes) = match key {
+            CommandKey::Client(key) => (0, key.as_bytes()),
+            CommandKey::Derived(key) => (1, key.as_slice()),
+            CommandKey::Random(key) => (2, key.as_slice()),
+        };
+        self.number(tag);
+        self.bytes(bytes);
+    }
+
+    fn finish(self) -> [u8; 16] {
+        Digest::of(&self.0).as_bytes()[..16]
+            .try_into()
+            .expect("a digest has 32 bytes")
     }
 }
 
@@ -127,6 +192,26 @@ mod tests {
         later.extend_from_slice(&rmp_serde::to_vec("hue").unwrap());
         later.extend_from_slice(&rmp_serde::to_vec(&7u8).unwrap());
         assert_eq!(rmp_serde::from_slice::<Envelope>(&later).unwrap(), envelope);
+    }
+
+    #[test]
+    fn a_turn_that_runs_again_derives_the_same_keys_and_no_other_command_does() {
+        let alice: EntityId = "account/alice".parse().unwrap();
+        let bob: EntityId = "account/bob".parse().unwrap();
+        let order = CommandKey::Client("order-7".into());
+        let key = CommandKey::derive(&alice, "transfer", &order, 0);
+        assert_eq!(key, CommandKey::derive(&alice, "transfer", &order, 0));
+        let others = [
+            CommandKey::derive(&alice, "transfer", &order, 1),
+            CommandKey::derive(&alice, "withdraw", &order, 0),
+            CommandKey::derive(&bob, "transfer", &order, 0),
+            CommandKey::derive(&alice, "transfer", &CommandKey::Client("order-8".into()), 0),
+            CommandKey::derive(&alice, "transfer", &key, 0),
+            CommandKey::of_fire(&alice, &order, 0),
+            CommandKey::of_fire(&alice, &order, 1),
+        ];
+        let distinct: std::collections::BTreeSet<_> = others.iter().chain([&key]).collect();
+        assert_eq!(distinct.len(), others.len() + 1);
     }
 
     #[test]

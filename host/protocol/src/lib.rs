@@ -11,6 +11,7 @@
 
 mod call_error;
 mod digest;
+mod effects;
 mod envelope;
 mod id;
 mod idempotency;
@@ -21,6 +22,7 @@ mod stored;
 
 pub use call_error::{CallError, GuestLimit, Rejection, Subject};
 pub use digest::Digest;
+pub use effects::{DeadLetter, SendRecord, TimerRecord, wake_ms};
 pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};
 pub use id::{ENTITY_KEY_BYTES_MAX, EntityId, InvalidId, KIND_NAME_BYTES_MAX, KindName};
 pub use idempotency::{IdempotencyWindow, Lookup};

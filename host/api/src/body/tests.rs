@@ -104,6 +104,7 @@ fn statuses_tell_whose_turn_it_is() {
             500,
         ),
         (CallError::BadResult { message: text() }, 500),
+        (CallError::Deadlock { chain: Vec::new() }, 409),
         (CallError::ShuttingDown, 503),
         (
             CallError::StoreFailed {
