@@ -1,10 +1,12 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use entia_protocol::record;
+use entia_protocol::{TimerRecord, record};
 
 use crate::StoreError;
-use crate::commit::{Change, Job, Reply, StateChange};
+use crate::commit::{
+    Change, Job, Reply, StateChange, kind_cost_bytes, send_cost_bytes, timer_cost_bytes,
+};
 use crate::engine::Engine;
 use crate::group::Group;
 use crate::home::Home;
@@ -140,8 +142,8 @@ fn answer_one(reply: Reply, answer: Result<u64, StoreError>, written: &Result<()
 
 /// Refuses what could be written and not be read again.
 fn check_size(change: &Change) -> Result<(), StoreError> {
-    let bytes_max = record::BODY_BYTES_MAX - BODY_FIELDS_BYTES_MAX;
-    let check = |subject: String, bytes: usize| {
+    let body_bytes_max = record::BODY_BYTES_MAX - BODY_FIELDS_BYTES_MAX;
+    let check_max = |subject: String, bytes: usize, bytes_max: usize| {
         if bytes > bytes_max {
             Err(StoreError::TooLarge {
                 subject,
@@ -152,6 +154,7 @@ fn check_size(change: &Change) -> Result<(), StoreError> {
             Ok(())
         }
     };
+    let check = |subject, bytes| check_max(subject, bytes, body_bytes_max);
     match change {
         Change::Entity(commit) => {
             if let StateChange::Put(state) = &commit.state {
@@ -161,10 +164,23 @@ fn check_size(change: &Change) -> Result<(), StoreError> {
                 let subject = format!("an answer of {}", commit.entity);
                 check(subject, record.cost_bytes())?;
             }
+            for (name, timer) in &commit.timers {
+                // The name is part of the record's key, which the engine bounds.
+                let subject = format!("the name of a timer of {}", commit.entity);
+                check_max(subject, name.len(), TimerRecord::NAME_BYTES_MAX)?;
+                let subject = format!("the timer `{name}` of {}", commit.entity);
+                check(subject, timer.as_ref().map_or(0, timer_cost_bytes))?;
+            }
+            for (number, send) in &commit.sends {
+                let subject = format!("message {number} of {}", commit.entity);
+                check(subject, send.as_ref().map_or(0, send_cost_bytes))?;
+            }
             Ok(())
         }
-        Change::PutKind(kind) => check(format!("the kind `{}`", kind.name), change.cost_bytes()),
-        Change::RemoveKind(_) | Change::RemoveKeys { .. } => Ok(()),
+        Change::PutKind { kind, .. } => {
+            check(format!("the kind `{}`", kind.name), kind_cost_bytes(kind))
+        }
+        Change::RemoveKind(_) | Change::RemoveKeys(_) => Ok(()),
     }
 }
 

@@ -18,6 +18,10 @@ pub(crate) enum Table {
     Idempotency,
     Kinds,
     Meta,
+    Timers,
+    Sends,
+    Wakes,
+    KindsPrevious,
 }
 
 /// A write: the bytes that a key gets, or `None` to remove it.
@@ -27,7 +31,7 @@ pub(crate) type Write = (Table, Vec<u8>, Option<Vec<u8>>);
 #[derive(Clone)]
 pub(crate) struct Engine {
     database: Database,
-    keyspaces: [Keyspace; 4],
+    keyspaces: Vec<Keyspace>,
     /// Makes every write fail, as a broken disk would.
     #[cfg(test)]
     pub(crate) broken: std::sync::Arc<std::sync::atomic::AtomicBool>,
@@ -40,7 +44,19 @@ pub(crate) struct View<'a> {
 }
 
 impl Table {
-    const ALL: [Self; 4] = [Self::States, Self::Idempotency, Self::Kinds, Self::Meta];
+    const ALL: [Self; 8] = [
+        Self::States,
+        Self::Idempotency,
+        Self::Kinds,
+        Self::Meta,
+        Self::Timers,
+        Self::Sends,
+        Self::Wakes,
+        Self::KindsPrevious,
+    ];
+
+    /// Where an entity has any number of records, below [`keys::remembered`].
+    pub(crate) const OF_AN_ENTITY: [Self; 3] = [Self::Timers, Self::Sends, Self::Idempotency];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -48,6 +64,10 @@ impl Table {
             Self::Idempotency => "idempotency",
             Self::Kinds => "kinds",
             Self::Meta => "meta",
+            Self::Timers => "timers",
+            Self::Sends => "sends",
+            Self::Wakes => "wakes",
+            Self::KindsPrevious => "kinds_previous",
         }
     }
 
@@ -55,8 +75,8 @@ impl Table {
     fn memtable_bytes_max(self) -> u64 {
         match self {
             Self::States => 32 << 20,
-            Self::Idempotency => 16 << 20,
-            Self::Kinds | Self::Meta => 4 << 20,
+            Self::Idempotency | Self::Timers | Self::Sends => 16 << 20,
+            Self::Kinds | Self::KindsPrevious | Self::Meta | Self::Wakes => 4 << 20,
         }
     }
 }
@@ -144,10 +164,25 @@ impl View<'_> {
         start: Bound<Vec<u8>>,
     ) -> impl Iterator<Item = Result<(fjall::Slice, fjall::Slice), StoreError>> + use<> {
         let prefix = prefix.to_vec();
-        self.range(table, &prefix, start).map(move |guard| {
+        self.range(table, start, keys::after_prefix(&prefix))
+            .map(move |guard| {
+                guard
+                    .into_inner()
+                    .map_err(|error| read_failed(table, &prefix, &error))
+            })
+    }
+
+    /// The keys and bytes after `start` and before `end`, in order.
+    pub(crate) fn between(
+        &self,
+        table: Table,
+        start: Bound<Vec<u8>>,
+        end: Vec<u8>,
+    ) -> impl Iterator<Item = Result<(fjall::Slice, fjall::Slice), StoreError>> + use<> {
+        self.range(table, start, end).map(move |guard| {
             guard
                 .into_inner()
-                .map_err(|error| read_failed(table, &prefix, &error))
+                .map_err(|error| read_failed(table, &[], &error))
         })
     }
 
@@ -158,7 +193,8 @@ impl View<'_> {
         prefix: &[u8],
     ) -> impl Iterator<Item = Result<Vec<u8>, StoreError>> + use<> {
         let prefix = prefix.to_vec();
-        self.range(table, &prefix, Bound::Included(prefix.clone()))
+        let start = Bound::Included(prefix.clone());
+        self.range(table, start, keys::after_prefix(&prefix))
             .map(move |guard| match guard.key() {
                 Ok(key) => Ok(key.to_vec()),
                 Err(error) => Err(read_failed(table, &prefix, &error)),
@@ -181,12 +217,11 @@ impl View<'_> {
     fn range(
         &self,
         table: Table,
-        prefix: &[u8],
         start: Bound<Vec<u8>>,
+        end: Vec<u8>,
     ) -> impl Iterator<Item = Guard> + use<> {
-        let end = Bound::Excluded(keys::after_prefix(prefix));
         self.snapshot
-            .range(self.engine.keyspace(table), (start, end))
+            .range(self.engine.keyspace(table), (start, Bound::Excluded(end)))
     }
 }
 
@@ -226,13 +261,14 @@ fn open(dir: &Path, options: &StoreOptions) -> fjall::Result<Engine> {
         .journal_compression(CompressionType::None)
         .worker_threads(WORKER_THREADS)
         .open()?;
-    let [states, idempotency, kinds, meta] = Table::ALL.map(|table| {
+    // Creates those that an older build did not have.
+    let keyspaces = Table::ALL.iter().map(|table| {
         database.keyspace(table.name(), || {
             KeyspaceCreateOptions::default().max_memtable_size(table.memtable_bytes_max())
         })
     });
     let engine = Engine {
-        keyspaces: [states?, idempotency?, kinds?, meta?],
+        keyspaces: keyspaces.collect::<fjall::Result<_>>()?,
         database,
         #[cfg(test)]
         broken: std::sync::Arc::default(),

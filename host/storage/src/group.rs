@@ -1,8 +1,10 @@
 use std::collections::BTreeMap;
 
-use entia_protocol::{EntityId, IdempotencyRecord, KindRecord, StoredState, record};
+use entia_protocol::{
+    EntityId, IdempotencyRecord, KindRecord, SendRecord, StoredState, TimerRecord, record,
+};
 
-use crate::commit::{Change, EntityCommit, StateChange};
+use crate::commit::{Change, EntityCommit, StateChange, WakeChange};
 use crate::engine::{Engine, Table, Write};
 use crate::{StoreError, keys};
 
@@ -18,8 +20,10 @@ pub(crate) struct Group {
 enum Body {
     State(StoredState),
     Command(IdempotencyRecord),
+    Timer(TimerRecord),
+    Send(Box<SendRecord>),
     Kind(Box<KindRecord>),
-    /// The record that only carries the sequence.
+    /// A record that carries its sequence and nothing else.
     Sequence,
 }
 
@@ -33,22 +37,22 @@ impl Group {
     ) -> Result<(), StoreError> {
         match change {
             Change::Entity(commit) => return self.add_entity(commit, sequence, engine),
-            Change::PutKind(kind) => {
+            Change::PutKind { kind, previous } => {
                 let key = kind.name.as_str().as_bytes().to_vec();
+                if let Some(previous) = previous {
+                    let previous = Body::Kind(previous);
+                    self.put(Table::KindsPrevious, key.clone(), sequence, previous);
+                }
                 self.put(Table::Kinds, key, sequence, Body::Kind(kind));
             }
             Change::RemoveKind(kind) => {
-                self.remove(Table::Kinds, kind.as_str().as_bytes().to_vec(), sequence);
-            }
-            Change::RemoveKeys {
-                states,
-                idempotency,
-            } => {
-                for key in states {
-                    self.remove(Table::States, key, sequence);
+                for table in [Table::Kinds, Table::KindsPrevious] {
+                    self.remove(table, kind.as_str().as_bytes().to_vec(), sequence);
                 }
-                for key in idempotency {
-                    self.remove(Table::Idempotency, key, sequence);
+            }
+            Change::RemoveKeys(keys) => {
+                for (table, key) in keys {
+                    self.remove(table, key, sequence);
                 }
             }
         }
@@ -89,7 +93,30 @@ impl Group {
             let key = keys::command(&remembered, &record.id);
             self.put(Table::Idempotency, key, sequence, Body::Command(record));
         }
+        for (name, timer) in commit.timers {
+            let key = keys::timer(&remembered, &name);
+            self.set(Table::Timers, key, sequence, timer.map(Body::Timer));
+        }
+        for (number, send) in commit.sends {
+            let key = keys::send(&remembered, number);
+            let body = send.map(|send| Body::Send(Box::new(send)));
+            self.set(Table::Sends, key, sequence, body);
+        }
+        self.rewake(&commit.entity, commit.wake, sequence);
         Ok(())
+    }
+
+    fn rewake(&mut self, entity: &EntityId, wake: WakeChange, sequence: u64) {
+        if wake.before == wake.after {
+            return;
+        }
+        if let Some(before) = wake.before {
+            self.remove(Table::Wakes, keys::wake(before, entity), sequence);
+        }
+        if let Some(after) = wake.after {
+            let key = keys::wake(after, entity);
+            self.put(Table::Wakes, key, sequence, Body::Sequence);
+        }
     }
 
     /// Removes what is stored and what this group was about to store.
@@ -100,28 +127,36 @@ impl Group {
         engine: &Engine,
     ) -> Result<(), StoreError> {
         let prefix = keys::remembered(entity);
-        let stored: Vec<_> = engine
-            .view()
-            .keys(Table::Idempotency, &prefix)
-            .collect::<Result<_, _>>()?;
-        let from = (Table::Idempotency, prefix.clone());
-        let to = (Table::Idempotency, keys::after_prefix(&prefix));
-        for (_, write) in self.writes.range_mut(from..to) {
-            *write = (sequence, None);
+        let view = engine.view();
+        let stored = Table::OF_AN_ENTITY.into_iter().flat_map(|table| {
+            view.keys(table, &prefix)
+                .map(move |key| key.map(|key| (table, key)))
+        });
+        // All is read before anything is removed: what cannot be read refuses this commit and leaves the group as it was.
+        let stored: Vec<_> = stored.collect::<Result<_, _>>()?;
+        for table in Table::OF_AN_ENTITY {
+            let (from, to) = (prefix.clone(), keys::after_prefix(&prefix));
+            for (_, write) in self.writes.range_mut((table, from)..(table, to)) {
+                *write = (sequence, None);
+            }
         }
-        for key in stored {
-            self.remove(Table::Idempotency, key, sequence);
+        for (table, key) in stored {
+            self.remove(table, key, sequence);
         }
         self.remove(Table::States, keys::state(entity), sequence);
         Ok(())
     }
 
     fn put(&mut self, table: Table, key: Vec<u8>, sequence: u64, body: Body) {
-        self.writes.insert((table, key), (sequence, Some(body)));
+        self.set(table, key, sequence, Some(body));
     }
 
     fn remove(&mut self, table: Table, key: Vec<u8>, sequence: u64) {
-        self.writes.insert((table, key), (sequence, None));
+        self.set(table, key, sequence, None);
+    }
+
+    fn set(&mut self, table: Table, key: Vec<u8>, sequence: u64, body: Option<Body>) {
+        self.writes.insert((table, key), (sequence, body));
     }
 }
 
@@ -130,6 +165,8 @@ impl Body {
         match self {
             Self::State(state) => record::seal(key, sequence, state),
             Self::Command(command) => record::seal(key, sequence, command),
+            Self::Timer(timer) => record::seal(key, sequence, timer),
+            Self::Send(send) => record::seal(key, sequence, send),
             Self::Kind(kind) => record::seal(key, sequence, kind),
             Self::Sequence => record::seal(key, sequence, &()),
         }

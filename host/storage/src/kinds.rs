@@ -12,6 +12,9 @@ const REMOVED_KEYS_MAX: usize = 1_000;
 /// Kinds and components. These block until they are on disk; one deployment at a time is meant to call them.
 impl Store {
     /// Writes a kind, new or changed. Its component has to be there.
+    ///
+    /// What it replaces becomes the kind's previous record in the same commit, if the two would run differently: one that
+    /// only repeats a deployment does not take away what there is to go back to.
     pub fn put_kind(&self, kind: &KindRecord) -> Result<u64, StoreError> {
         let _deploying = self.deploying();
         if !self.components().contains(&kind.component) {
@@ -19,19 +22,30 @@ impl Store {
                 component: kind.component,
             });
         }
-        self.change_and_wait(Change::PutKind(Box::new(kind.clone())))
+        let key = kind.name.as_str().as_bytes();
+        let replaced = self
+            .engine()
+            .view()
+            .record::<KindRecord>(Table::Kinds, key)?;
+        let previous = replaced
+            .map(|(_, replaced)| replaced)
+            .filter(|replaced| runs_differently(replaced, kind));
+        self.change_and_wait(Change::PutKind {
+            kind: Box::new(kind.clone()),
+            previous: previous.map(Box::new),
+        })
     }
 
     /// Every kind, in the order of the names.
     pub fn kinds(&self) -> Result<Vec<KindRecord>, StoreError> {
-        self.engine()
-            .view()
-            .all(Table::Kinds)
-            .map(|entry| {
-                let (key, bytes) = entry?;
-                Ok(open_record(Table::Kinds, &key, &bytes)?.1)
-            })
-            .collect()
+        self.kinds_in(Table::Kinds)
+    }
+
+    /// What the kind was before it last changed; `None` if it never did, or is not there.
+    pub fn previous_kind(&self, name: &KindName) -> Result<Option<KindRecord>, StoreError> {
+        let key = name.as_str().as_bytes();
+        let previous = self.engine().view().record(Table::KindsPrevious, key)?;
+        Ok(previous.map(|(_, kind)| kind))
     }
 
     /// Removes a kind; one that has entities only together with them.
@@ -39,22 +53,20 @@ impl Store {
     /// The entities go some at a time and the kind goes last, so that a crash on the way leaves a kind with fewer
     /// entities, and removing it again goes on. The caller has stopped the kind: a commit that comes meanwhile is
     /// not refused and may outlive it.
+    ///
+    /// The entities' rows in the index of entities to wake stay, see [`Store::wakes`].
     pub fn remove_kind(&self, kind: &KindName, with_entities: bool) -> Result<u64, StoreError> {
         let _deploying = self.deploying();
         let prefix = keys::in_kind(kind, "");
         loop {
-            let states = self.some_keys(Table::States, &prefix)?;
-            let idempotency = self.some_keys(Table::Idempotency, &prefix)?;
-            if states.is_empty() && idempotency.is_empty() {
+            let keys = self.some_keys(&prefix)?;
+            if keys.is_empty() {
                 break;
             }
             if !with_entities {
                 return Err(StoreError::KindInUse { kind: kind.clone() });
             }
-            self.change_and_wait(Change::RemoveKeys {
-                states,
-                idempotency,
-            })?;
+            self.change_and_wait(Change::RemoveKeys(keys))?;
         }
         self.change_and_wait(Change::RemoveKind(kind.clone()))
     }
@@ -70,20 +82,41 @@ impl Store {
         self.components().read(digest)
     }
 
-    /// Removes the components that no kind names, and returns which.
+    /// Removes the components that no kind names, nor the previous record of one, and returns which.
     ///
     /// Call it when a deployment has ended, not within one: a component that was put and whose kind was not is unused.
     pub fn remove_unused_components(&self) -> Result<Vec<Digest>, StoreError> {
         let _deploying = self.deploying();
-        let used: BTreeSet<_> = self.kinds()?.iter().map(|kind| kind.component).collect();
+        let mut kinds = self.kinds()?;
+        kinds.append(&mut self.kinds_in(Table::KindsPrevious)?);
+        let used: BTreeSet<_> = kinds.iter().map(|kind| kind.component).collect();
         self.components().retain(&used)
     }
 
-    fn some_keys(&self, table: Table, prefix: &[u8]) -> Result<Vec<Vec<u8>>, StoreError> {
+    fn kinds_in(&self, table: Table) -> Result<Vec<KindRecord>, StoreError> {
         self.engine()
             .view()
-            .keys(table, prefix)
+            .all(table)
+            .map(|entry| {
+                let (key, bytes) = entry?;
+                Ok(open_record(table, &key, &bytes)?.1)
+            })
+            .collect()
+    }
+
+    /// Keys of a kind's entities. Timers and messages come first: what a crash leaves does nothing by itself.
+    fn some_keys(&self, prefix: &[u8]) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
+        let view = self.engine().view();
+        Table::OF_AN_ENTITY
+            .into_iter()
+            .chain([Table::States])
+            .flat_map(|table| view.keys(table, prefix).map(move |key| Ok((table, key?))))
             .take(REMOVED_KEYS_MAX)
             .collect()
     }
+}
+
+/// Whether going back from one to the other changes what entities do.
+fn runs_differently(one: &KindRecord, other: &KindRecord) -> bool {
+    one.component != other.component || one.limits != other.limits || one.config != other.config
 }

@@ -1,4 +1,5 @@
-//! REMEMBERS: the state of entities, the commands they have executed, the deployed kinds and their components.
+//! REMEMBERS: the state of entities, the commands they have executed, their timers and outgoing messages, the deployed
+//! kinds and their components.
 //!
 //! The only crate that names the store engine (fjall). One directory is one store:
 //!
@@ -6,11 +7,11 @@
 //!   DIR/lock          held while the store is open
 //!   DIR/format        the version of this layout
 //!   DIR/watermark     the last acknowledged sequence
-//!   DIR/engine/       fjall: states, idempotency, kinds, meta
+//!   DIR/engine/       fjall: states, idempotency, timers, sends, wakes, kinds, kinds_previous, meta
 //!   DIR/components/   one file a component, named by its digest
 //!
 //!   commit ──► queue ──► committer thread ──► one batch, fdatasync ──► watermark ──► callbacks, in order
-//!   load, entities, kinds ──► a snapshot of the engine, on the caller's thread
+//!   load, entities, wakes, kinds ──► a snapshot of the engine, on the caller's thread
 //! ```
 //!
 //! Three things make a record believable: its frame ([`entia_protocol::record`]: format version, sequence, checksum
@@ -39,7 +40,7 @@ mod store;
 mod tests;
 mod watermark;
 
-pub use commit::{Done, EntityCommit, StateChange};
+pub use commit::{Done, EntityCommit, StateChange, WakeChange};
 pub use components::COMPONENT_BYTES_MAX;
 pub use error::StoreError;
 pub use home::FORMAT_VERSION;

@@ -155,13 +155,11 @@ mod tests {
     use super::*;
     use crate::StoreError;
     use crate::commit::{Change, Reply};
+    use crate::engine::Table;
 
     fn job(bytes: usize) -> (Job, Receiver<Result<u64, StoreError>>) {
         let (sender, receiver) = channel();
-        let change = Change::RemoveKeys {
-            states: vec![vec![0; bytes]],
-            idempotency: Vec::new(),
-        };
+        let change = Change::RemoveKeys(vec![(Table::States, vec![0; bytes])]);
         let reply = Reply::new(Box::new(move |outcome| {
             // A test need not wait for the answer.
             let _ = sender.send(outcome);

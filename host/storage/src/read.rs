@@ -1,9 +1,9 @@
 use std::fmt;
 use std::ops::Bound;
 
-use entia_protocol::{EntityId, IdempotencyRecord, KindName, StoredState};
+use entia_protocol::{EntityId, IdempotencyRecord, KindName, SendRecord, StoredState, TimerRecord};
 use serde::Deserialize;
-use serde::de::{Deserializer, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, Visitor};
 
 use crate::engine::{Engine, Table, View, open_record};
 use crate::{StoreError, keys};
@@ -18,10 +18,14 @@ const PAGE_BYTES_MAX: usize = 64 << 20;
 pub struct StoredEntity {
     /// The newest commit that wrote any of it.
     pub sequence: u64,
-    /// Its state; absent if it so far only remembers commands that changed nothing.
+    /// Its state; absent if it so far only remembers commands that changed nothing, has timers or messages.
     pub state: Option<StoredState>,
     /// The commands that it remembers, in no particular order.
     pub idempotency: Vec<IdempotencyRecord>,
+    /// Its timers, in the order of their names.
+    pub timers: Vec<TimerRecord>,
+    /// Its messages that are on their way and its dead letters, in the order of their numbers.
+    pub sends: Vec<SendRecord>,
 }
 
 /// Some entities of a kind, in the order of their keys.
@@ -47,32 +51,72 @@ pub struct ListedEntity {
 /// Reads an entity as of one moment.
 pub(crate) fn load(engine: &Engine, entity: &EntityId) -> Result<Option<StoredEntity>, StoreError> {
     let view = engine.view();
-    let mut found = StoredEntity {
-        sequence: 0,
-        state: None,
-        idempotency: Vec::new(),
-    };
+    let mut sequence = 0;
     let key = keys::state(entity);
-    if let Some((sequence, state)) = view.record::<StoredState>(Table::States, &key)? {
-        if !state.intact() {
+    let state = match view.record::<StoredState>(Table::States, &key)? {
+        Some((_, state)) if !state.intact() => {
             return Err(StoreError::Corrupt {
                 what: keys::readable(Table::States.name(), &key),
                 reason: "the state is not the one of its digest".to_owned(),
             });
         }
-        found.sequence = sequence;
-        found.state = Some(state);
-    }
+        Some((written, state)) => {
+            sequence = written;
+            Some(state)
+        }
+        None => None,
+    };
     let prefix = keys::remembered(entity);
-    let start = Bound::Included(prefix.clone());
-    for entry in view.scan(Table::Idempotency, &prefix, start) {
-        let (key, bytes) = entry?;
-        let (sequence, record) = open_record(Table::Idempotency, &key, &bytes)?;
-        found.sequence = found.sequence.max(sequence);
-        found.idempotency.push(record);
-    }
-    let anything = found.state.is_some() || !found.idempotency.is_empty();
+    let found = StoredEntity {
+        state,
+        idempotency: all_of(&view, Table::Idempotency, &prefix, &mut sequence)?,
+        timers: all_of(&view, Table::Timers, &prefix, &mut sequence)?,
+        sends: all_of(&view, Table::Sends, &prefix, &mut sequence)?,
+        sequence,
+    };
+    let anything = found.state.is_some()
+        || !(found.idempotency.is_empty() && found.timers.is_empty() && found.sends.is_empty());
     Ok(anything.then_some(found))
+}
+
+/// An entity's records in one table, in the order of their keys. `newest` becomes the highest of their sequences.
+fn all_of<T: DeserializeOwned>(
+    view: &View<'_>,
+    table: Table,
+    prefix: &[u8],
+    newest: &mut u64,
+) -> Result<Vec<T>, StoreError> {
+    view.scan(table, prefix, Bound::Included(prefix.to_vec()))
+        .map(|entry| {
+            let (key, bytes) = entry?;
+            let (sequence, record) = open_record(table, &key, &bytes)?;
+            *newest = sequence.max(*newest);
+            Ok(record)
+        })
+        .collect()
+}
+
+/// Lists entities to wake.
+pub(crate) fn wakes(
+    engine: &Engine,
+    after: Option<&(u64, EntityId)>,
+    until_ms: u64,
+    limit: usize,
+) -> Result<Vec<(u64, EntityId)>, StoreError> {
+    let end = keys::after_wakes(until_ms);
+    let start = match after.map(|(due_ms, entity)| keys::wake(*due_ms, entity)) {
+        Some(after) if after >= end => return Ok(Vec::new()),
+        Some(after) => Bound::Excluded(after),
+        None => Bound::Unbounded,
+    };
+    let rows = engine.view().between(Table::Wakes, start, end);
+    rows.take(limit)
+        .map(|entry| {
+            let (key, bytes) = entry?;
+            let (_, ()) = open_record(Table::Wakes, &key, &bytes)?;
+            keys::due_and_entity(&key).ok_or_else(|| not_an_entitys(Table::Wakes, &key))
+        })
+        .collect()
 }
 
 /// Lists entities with a state.
@@ -127,15 +171,19 @@ fn fill(
 
 fn listed(key: &[u8], bytes: &[u8]) -> Result<ListedEntity, StoreError> {
     let (sequence, state): (u64, StateLength) = open_record(Table::States, key, bytes)?;
-    let key = keys::entity_key(key).ok_or_else(|| StoreError::Corrupt {
-        what: keys::readable(Table::States.name(), key),
-        reason: "its key is not an entity's".to_owned(),
-    })?;
+    let key = keys::entity_key(key).ok_or_else(|| not_an_entitys(Table::States, key))?;
     Ok(ListedEntity {
         key: key.to_owned(),
         sequence,
         state_bytes: state.bytes.0,
     })
+}
+
+fn not_an_entitys(table: Table, key: &[u8]) -> StoreError {
+    StoreError::Corrupt {
+        what: keys::readable(table.name(), key),
+        reason: "its key is not an entity's".to_owned(),
+    }
 }
 
 /// A [`StoredState`] of which only the length is wanted.

@@ -107,6 +107,25 @@ impl Store {
         read::entities(&self.0.engine, kind, prefix, after, limit)
     }
 
+    /// The entities to wake until `until_ms`, each with its time: in the order of (time, entity), from behind `after`, at
+    /// most `limit`; fewer only if there are no more.
+    ///
+    /// Whoever goes through them passes as `after` the last row that it has seen, also after it has removed that row. Removed
+    /// rows leave tombstones, which the engine keeps until a compaction, and they gather in front, where all is due: a
+    /// scan from there passes over every entity that was ever woken.
+    ///
+    /// A row is a hint and may be stale: it may name an entity whose kind was removed, or that has nothing to do at that
+    /// time. Whoever meets a stale one removes it with a commit whose [`crate::WakeChange::before`] is that row. A commit may
+    /// also put a row in front of `after`: whoever commits knows, and tells whoever waits.
+    pub fn wakes(
+        &self,
+        after: Option<(u64, EntityId)>,
+        until_ms: u64,
+        limit: usize,
+    ) -> Result<Vec<(u64, EntityId)>, StoreError> {
+        read::wakes(&self.0.engine, after.as_ref(), until_ms, limit)
+    }
+
     /// Queues a commit and returns; `done` says when it is on disk.
     ///
     /// Blocks while the queue is full. That is the backpressure: a turn that has run cannot be refused any more, so its

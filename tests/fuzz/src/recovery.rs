@@ -197,10 +197,9 @@ fn turn(entity: EntityId, number: usize, round: usize) -> EntityCommit {
         at_ms: AT_MS,
     };
     EntityCommit {
-        entity,
         state: StateChange::Put(StoredState::new(1, text.into_bytes(), 1, AT_MS)),
         remembered: vec![remembered],
-        forgotten: Vec::new(),
+        ..EntityCommit::new(entity)
     }
 }
 

@@ -296,13 +296,13 @@ impl Activation {
         let mut forgotten = std::mem::replace(&mut loaded.on_disk, kept);
         forgotten.retain(|id| !loaded.window.contains(id));
         Ok(Some(EntityCommit {
-            entity: id.clone(),
             state: loaded
                 .state
                 .clone()
                 .map_or(StateChange::Keep, StateChange::Put),
             remembered: loaded.window.iter().cloned().collect(),
             forgotten,
+            ..EntityCommit::new(id.clone())
         }))
     }
 

@@ -117,13 +117,13 @@ fn turn(
     }
     let state = activation.loaded().and_then(|loaded| loaded.state.clone());
     let commit = EntityCommit {
-        entity: cell.id.clone(),
         state: match state {
             Some(state) if changed => StateChange::Put(state),
             _ => StateChange::Keep,
         },
         remembered: record.into_iter().collect(),
         forgotten,
+        ..EntityCommit::new(cell.id.clone())
     };
     Ok((answer, Some(commit)))
 }
