@@ -115,7 +115,7 @@ impl EntityCommit {
 
 /// Everything that the committer can be asked to write.
 pub(crate) enum Change {
-    Entity(EntityCommit),
+    Entity(Box<EntityCommit>),
     PutKind {
         kind: Box<KindRecord>,
         /// What becomes the kind's previous record, instead of the one that is.

@@ -36,7 +36,7 @@ impl Group {
         engine: &Engine,
     ) -> Result<(), StoreError> {
         match change {
-            Change::Entity(commit) => return self.add_entity(commit, sequence, engine),
+            Change::Entity(commit) => return self.add_entity(*commit, sequence, engine),
             Change::PutKind { kind, previous } => {
                 let key = kind.name.as_str().as_bytes().to_vec();
                 if let Some(previous) = previous {

@@ -131,12 +131,12 @@ impl Store {
     /// Blocks while the queue is full. That is the backpressure: a turn that has run cannot be refused any more, so its
     /// thread waits for the disk instead of starting another one.
     pub fn commit(&self, commit: EntityCommit, done: Done) {
-        self.change(Change::Entity(commit), done);
+        self.change(Change::Entity(Box::new(commit)), done);
     }
 
     /// Commits and waits until it is on disk. Never call it from a [`Done`].
     pub fn commit_and_wait(&self, commit: EntityCommit) -> Result<u64, StoreError> {
-        self.change_and_wait(Change::Entity(commit))
+        self.change_and_wait(Change::Entity(Box::new(commit)))
     }
 
     /// The sequence of the last durable commit; 0 if there was none.

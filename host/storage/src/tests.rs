@@ -3,6 +3,7 @@
 mod commits;
 mod damage;
 mod deployment;
+mod effects;
 mod failure;
 mod listing;
 mod precheck;
@@ -13,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, channel};
 
 use entia_protocol::{
-    CommandKey, Digest, Durability, EntityId, IdempotencyId, IdempotencyRecord, KindDescription,
-    KindName, KindRecord, Limits, Payload, StoredState,
+    Caller, CommandKey, Digest, Durability, EntityId, IdempotencyId, IdempotencyRecord,
+    KindDescription, KindName, KindRecord, Limits, Payload, SendRecord, StoredState, TimerRecord,
+    wake_ms,
 };
 use tempfile::TempDir;
 
-use crate::{EntityCommit, StateChange, Store, StoreError, StoreOptions};
+use crate::{EntityCommit, StateChange, Store, StoreError, StoreOptions, WakeChange};
 
 fn open(dir: &Path) -> Result<Store, StoreError> {
     Store::open(dir, StoreOptions::default())
@@ -74,10 +76,43 @@ fn turn(key: &str, text: &str, id: &str) -> EntityCommit {
 }
 
 fn keep(key: &str) -> EntityCommit {
-    EntityCommit {
-        state: StateChange::Keep,
-        ..put(key, "")
+    EntityCommit::new(counter(key))
+}
+
+fn timer(name: &str, due_ms: u64) -> TimerRecord {
+    TimerRecord {
+        name: name.to_owned(),
+        due_ms,
+        period_ms: Some(1_000),
+        fire: 1,
+        key: CommandKey::Derived([1; 16]),
+        payload: Payload(name.as_bytes().to_vec()),
     }
+}
+
+fn send(number: u64) -> SendRecord {
+    SendRecord {
+        number,
+        target: counter("bob"),
+        method: "increment".to_owned(),
+        arguments: Payload(number.to_string().into_bytes()),
+        caller: Caller::Entity(counter("alice")),
+        key: CommandKey::Derived([2; 16]),
+        accepted_ms: 1_000,
+        dead: None,
+    }
+}
+
+fn woken(before: impl Into<Option<u64>>, after: impl Into<Option<u64>>) -> WakeChange {
+    WakeChange {
+        before: before.into(),
+        after: after.into(),
+    }
+}
+
+/// Every entity to wake, whenever.
+fn wakes(store: &Store) -> Vec<(u64, EntityId)> {
+    store.wakes(None, u64::MAX, usize::MAX).unwrap()
 }
 
 /// Queues a commit; the answer comes through the receiver.

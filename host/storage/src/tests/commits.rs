@@ -95,7 +95,7 @@ fn callbacks_run_in_the_order_of_the_sequences() {
 
 /// Holds the committer in a callback until the returned sender is dropped or used, so that what is queued meanwhile is
 /// one group.
-fn hold_the_committer(store: &Store) -> std::sync::mpsc::Sender<()> {
+pub(super) fn hold_the_committer(store: &Store) -> std::sync::mpsc::Sender<()> {
     let (held, is_held) = channel();
     let (release, released) = channel::<()>();
     store.commit(

@@ -1,4 +1,8 @@
+use entia_protocol::record;
+
 use super::*;
+use crate::home::Home;
+use crate::keys;
 use crate::watermark::{Reading, Watermark};
 
 fn watermark(dir: &Path) -> Reading {
@@ -178,5 +182,56 @@ fn a_callback_may_hold_the_last_handle() {
     while let Err(error) = open(dir.path()) {
         assert!(matches!(error, StoreError::Locked { .. }), "{error}");
         assert!(started.elapsed().as_secs() < 60, "{error}");
+    }
+}
+
+/// The directory of a build that had four keyspaces, with one entity.
+fn older_store() -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let home = Home::open(dir.path()).unwrap();
+    let database = fjall::Database::builder(home.engine())
+        .journal_compression(fjall::CompressionType::None)
+        .open()
+        .unwrap();
+    let [states, _, _, meta] = ["states", "idempotency", "kinds", "meta"]
+        .map(|name| database.keyspace(name, Default::default).unwrap());
+    let alice = keys::state(&counter("alice"));
+    let mut batch = database
+        .batch()
+        .durability(Some(fjall::PersistMode::SyncAll));
+    batch.insert(&states, &*alice, record::seal(&alice, 1, &state("one")));
+    let sequence = record::seal(keys::SEQUENCE, 1, &());
+    batch.insert(&meta, keys::SEQUENCE, sequence);
+    batch.commit().unwrap();
+    Watermark::reset(&home.watermark(), 1).unwrap();
+    dir
+}
+
+#[test]
+fn a_store_of_a_build_without_timers_and_messages_opens_and_gets_them() {
+    let dir = older_store();
+    let store = open(dir.path()).unwrap();
+    let stored = store.load(&counter("alice")).unwrap().unwrap();
+    assert_eq!(stored.state, Some(state("one")));
+    assert!(stored.timers.is_empty() && stored.sends.is_empty());
+    assert!(wakes(&store).is_empty());
+    assert_eq!(store.previous_kind(&kind("counter")).unwrap(), None);
+
+    let commit = EntityCommit {
+        timers: vec![("tick".to_owned(), Some(timer("tick", 5)))],
+        sends: vec![(1, Some(send(1)))],
+        wake: woken(None, 5),
+        ..keep("alice")
+    };
+    assert_eq!(store.commit_and_wait(commit).unwrap(), 2);
+    let image = crash_image(dir.path());
+    drop(store);
+    for dir in [dir.path(), image.path()] {
+        let store = open(dir).unwrap();
+        let stored = store.load(&counter("alice")).unwrap().unwrap();
+        assert_eq!(stored.state, Some(state("one")));
+        assert_eq!(stored.timers, [timer("tick", 5)]);
+        assert_eq!(stored.sends, [send(1)]);
+        assert_eq!(wakes(&store), [(5, counter("alice"))]);
     }
 }
