@@ -10,8 +10,8 @@ mod kind;
 mod tests;
 
 pub use entity::{
-    Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, HealthBody, ListQuery,
-    QuarantineBody,
+    Activation, DeadLetterBody, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, HealthBody,
+    ListQuery, QuarantineBody, SentBody, TimerBody,
 };
 pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
 pub use kind::{

@@ -205,6 +205,7 @@ fn call_status(error: &CallError) -> StatusCode {
             ..
         }
         | CallError::Rejected(_)
+        | CallError::InQuery { .. }
         | CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         CallError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::arguments::{Entities, EntitiesAction};
 use crate::failure::Failure;
-use crate::output::{Output, ago, bytes, list, printable, table};
+use crate::output::{Output, ago, bytes, due, list, printable, table};
 
 pub(crate) async fn run(client: Client, entities: Entities, output: &Output) -> anyhow::Result<()> {
     match entities.action {
@@ -139,6 +139,28 @@ fn inspected(body: &EntityBody) -> String {
         let message = lines.collect::<Vec<_>>().join("\n  ");
         entries.push(("last failure", format!("{}: {message}", ago(failure.at_ms))));
     }
+    for timer in &body.timers {
+        let beat = timer
+            .period_ms
+            .map_or_else(String::new, |ms| format!(", then every {ms} ms"));
+        let name = printable(&timer.name);
+        entries.push(("timer", format!("{name} {}{beat}", due(timer.due_ms))));
+    }
+    if body.sends_pending > 0 {
+        entries.push(("messages waiting", body.sends_pending.to_string()));
+    }
+    for letter in &body.dead_letters {
+        let target = printable(&letter.target);
+        let why = printable(&letter.message);
+        entries.push((
+            "dead letter",
+            format!(
+                "{} to {target}, given up {}: {why}",
+                letter.method,
+                ago(letter.at_ms)
+            ),
+        ));
+    }
     list(&entries)
 }
 
@@ -196,6 +218,9 @@ mod tests {
             calls: 3,
             failures: 1,
             quarantine: None,
+            timers: Vec::new(),
+            sends_pending: 0,
+            dead_letters: Vec::new(),
             last_failure: Some(FailureBody {
                 at_ms: 0,
                 message: "panicked\n0: main".to_owned(),

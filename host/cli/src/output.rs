@@ -132,9 +132,20 @@ pub(crate) fn printable(text: &str) -> String {
 
 /// How long ago, in the largest unit that fits.
 pub(crate) fn ago(at_ms: u64) -> String {
+    format!("{} ago", span(now_ms().saturating_sub(at_ms)))
+}
+
+/// How far ahead a time is.
+pub(crate) fn due(at_ms: u64) -> String {
+    match at_ms.checked_sub(now_ms()) {
+        None | Some(0) => "due now".to_owned(),
+        Some(left_ms) => format!("due in {}", span(left_ms)),
+    }
+}
+
+fn now_ms() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    let now_ms = now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX));
-    format!("{} ago", span(now_ms.saturating_sub(at_ms)))
+    now.map_or(0, |now| u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn span(ms: u64) -> String {

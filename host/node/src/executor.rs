@@ -9,15 +9,24 @@
 //! An entity is in the run-queue at most once, so one worker at a time visits it and its calls run in the order in which
 //! they came. There is no task and no descriptor per entity. Several turns a visit pay off because a cold entity's first
 //! touch costs ten times a warm call.
+//!
+//! A turn that waits for another entity is a future that its worker polls and leaves; its waker puts the cell into the
+//! run-queue again. Messages and timers are an entity's [`agenda`]: committed with its state, and looked at when the entity
+//! is woken ([`wakes`]).
 
 mod activation;
+mod agenda;
+mod calls;
 mod cell;
 mod delivery;
+mod fibers;
+mod message;
 mod outbox;
 mod passivation;
 mod pending;
 mod quarantine;
 mod turn;
+mod wakes;
 mod worker;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,16 +36,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use entia_protocol::{CallError, EntityId, Envelope, KindName};
-use entia_storage::Store;
+use entia_protocol::{CallError, EntityId, Envelope, KindName, SendRecord};
+use entia_storage::{EntityCommit, Store};
 use entia_wasm::Host;
 
-use crate::catalog::Kind;
-use cell::{Cell, RETRY_AFTER_MS, Seen, Work};
+use crate::catalog::{Catalog, Kind};
+use calls::Waits;
+use cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
-use pending::{NotNow, Pending};
+use fibers::Fibers;
+use pending::{NotNow, Pending, PendingGuard};
+use wakes::Wakes;
 
 pub(crate) use activation::StateSummary;
+pub(crate) use agenda::AgendaSummary;
 pub use delivery::{Answer, Ticket};
 pub(crate) use quarantine::Quarantined;
 pub(crate) use turn::now_ms;
@@ -65,10 +78,16 @@ pub(crate) struct Executor {
 struct Shared {
     store: Store,
     host: Arc<Host>,
+    catalog: Arc<Catalog>,
     options: ExecutorOptions,
     pending: Arc<Pending>,
     cells: Cells,
     queue: Sender<Arc<Cell>>,
+    wakes: Wakes,
+    waits: Waits,
+    fibers: Fibers,
+    /// Whose timers the deadlines of calls between entities use.
+    runtime: tokio::runtime::Handle,
     live: AtomicUsize,
     started: Instant,
 }
@@ -81,9 +100,11 @@ struct Cells {
 }
 
 impl Executor {
+    /// Starts the workers. Within a tokio runtime.
     pub(crate) fn start(
         store: Store,
         host: Arc<Host>,
+        catalog: Arc<Catalog>,
         options: ExecutorOptions,
     ) -> std::io::Result<Self> {
         let (queue, runnable): (Sender<Arc<Cell>>, Receiver<Arc<Cell>>) =
@@ -91,9 +112,14 @@ impl Executor {
         let shared = Arc::new(Shared {
             store,
             host,
+            catalog,
             pending: Arc::new(Pending::new(options.calls_max)),
             cells: Cells::new(),
             queue,
+            wakes: Wakes::default(),
+            waits: Waits::default(),
+            fibers: Fibers::default(),
+            runtime: tokio::runtime::Handle::current(),
             live: AtomicUsize::new(0),
             started: Instant::now(),
             options,
@@ -112,20 +138,26 @@ impl Executor {
         envelope: Envelope,
         deadline: Instant,
     ) -> Result<Ticket, CallError> {
-        let version = kind.current();
-        let query = version.is_query(&envelope.method);
-        let calls_max = version.record.limits.mailbox_calls_max;
-        let entity = envelope.entity.clone();
-        let (delivery, ticket) = Delivery::new(envelope, deadline, query, self.let_in()?);
-        let work = Work::Call(Arc::clone(kind), Box::new(delivery));
-        self.push(Some(kind), entity, work, calls_max)?;
-        Ok(ticket)
+        let pending = self.shared.let_in()?;
+        self.shared.submit(kind, envelope, deadline, pending)
+    }
+
+    /// Gives a message to an entity, to be delivered to itself. Ends when the message cannot be lost any more: in memory
+    /// for kinds in memory, else on disk.
+    pub(crate) async fn send(&self, kind: &Arc<Kind>, send: SendRecord) -> Result<(), CallError> {
+        let (reply, answer) = delivery::reply(self.shared.let_in()?);
+        let calls_max = kind.current().record.limits.mailbox_calls_max;
+        let entity = send.target.clone();
+        let work = Work::Accept(Arc::clone(kind), Box::new(send), reply);
+        self.shared.push(Some(kind), entity, work, calls_max)?;
+        delivery::received(answer).await.map(|_empty| ())
     }
 
     /// Removes an entity from memory and disk, after the calls that came before.
     pub(crate) async fn forget(&self, kind: &Arc<Kind>, entity: EntityId) -> Result<(), CallError> {
-        let (reply, answer) = delivery::reply(self.let_in()?);
-        self.push(Some(kind), entity, Work::Forget(reply), u64::MAX)?;
+        let (reply, answer) = delivery::reply(self.shared.let_in()?);
+        let work = Work::Forget(Arc::clone(kind), reply);
+        self.shared.push(Some(kind), entity, work, u64::MAX)?;
         delivery::received(answer).await.map(|_empty| ())
     }
 
@@ -135,23 +167,28 @@ impl Executor {
         kind: &Arc<Kind>,
         entity: EntityId,
     ) -> Result<(), CallError> {
-        let (reply, answer) = delivery::reply(self.let_in()?);
-        self.push(Some(kind), entity, Work::Release(reply), u64::MAX)?;
+        let (reply, answer) = delivery::reply(self.shared.let_in()?);
+        self.shared
+            .push(Some(kind), entity, Work::Release(reply), u64::MAX)?;
         delivery::received(answer).await.map(|_empty| ())
     }
 
     /// Waits until a closed kind's calls have run. Blocks.
-    pub(crate) fn drain_kind(&self, kind: &Kind) -> Result<(), CallError> {
-        self.all_of_kind(kind, Work::Drain)
+    pub(crate) fn drain_kind(&self, kind: &Arc<Kind>) -> Result<(), CallError> {
+        self.all_of_kind(kind, |_, reply| Work::Drain(reply))
     }
 
     /// Removes a closed kind's entities that are in memory, from there and from disk. Blocks.
-    pub(crate) fn forget_kind(&self, kind: &Kind) -> Result<(), CallError> {
+    pub(crate) fn forget_kind(&self, kind: &Arc<Kind>) -> Result<(), CallError> {
         self.all_of_kind(kind, Work::Forget)
     }
 
     /// Gives all entities of a closed kind the same work, and waits until it is done.
-    fn all_of_kind(&self, kind: &Kind, work: fn(delivery::Reply) -> Work) -> Result<(), CallError> {
+    fn all_of_kind(
+        &self,
+        kind: &Arc<Kind>,
+        work: fn(Arc<Kind>, delivery::Reply) -> Work,
+    ) -> Result<(), CallError> {
         debug_assert!(
             kind.is_closed(),
             "a call that came now would bring an entity back"
@@ -165,7 +202,8 @@ impl Executor {
                 .begin_unbounded()
                 .map_err(|_| CallError::ShuttingDown)?;
             let (reply, answer) = delivery::reply(pending);
-            self.push(None, cell.id.clone(), work(reply), u64::MAX)?;
+            let work = work(Arc::clone(kind), reply);
+            self.shared.push(None, cell.id.clone(), work, u64::MAX)?;
             answers.push(answer);
         }
         answers
@@ -214,18 +252,67 @@ impl Executor {
         passivation::passivate_all(&self.shared);
         cut_off
     }
+}
 
-    fn let_in(&self) -> Result<pending::PendingGuard, CallError> {
-        self.shared
-            .pending
-            .begin()
-            .map_err(|not_now| match not_now {
-                NotNow::Closed => CallError::ShuttingDown,
-                NotNow::Full => CallError::Overloaded {
-                    queue: "the node's queue of calls".to_owned(),
-                    retry_after_ms: RETRY_AFTER_MS,
-                },
-            })
+impl Shared {
+    fn let_in(&self) -> Result<PendingGuard, CallError> {
+        self.pending.begin().map_err(|not_now| match not_now {
+            NotNow::Closed => CallError::ShuttingDown,
+            NotNow::Full => overloaded(),
+        })
+    }
+
+    fn submit(
+        &self,
+        kind: &Arc<Kind>,
+        envelope: Envelope,
+        deadline: Instant,
+        pending: PendingGuard,
+    ) -> Result<Ticket, CallError> {
+        let version = kind.current();
+        let query = version.is_query(&envelope.method);
+        let calls_max = version.record.limits.mailbox_calls_max;
+        let entity = envelope.entity.clone();
+        let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        let work = Work::Call(Arc::clone(kind), Box::new(delivery));
+        self.push(Some(kind), entity, work, calls_max)?;
+        Ok(ticket)
+    }
+
+    /// Puts a call that a turn makes into its entity's mailbox.
+    fn submit_nested(
+        &self,
+        kind: &Arc<Kind>,
+        envelope: Envelope,
+        deadline: Instant,
+    ) -> Result<Ticket, CallError> {
+        let pending = self.pending.begin_nested().map_err(|_full| overloaded())?;
+        self.submit(kind, envelope, deadline, pending)
+    }
+
+    /// Lets an entity look at its agenda.
+    fn wake(&self, entity: &EntityId) -> Result<(), CallError> {
+        let kind = self.catalog.find(entity.kind())?;
+        let work = Work::Wake(Arc::clone(&kind));
+        self.push(Some(&kind), entity.clone(), work, u64::MAX)
+    }
+
+    /// Gives an entity the answer to a message.
+    fn delivered(&self, sender: &EntityId, answer: MessageAnswer) {
+        // A sender whose kind is gone has forgotten its messages.
+        if let Ok(kind) = self.catalog.find(sender.kind()) {
+            let work = Work::Delivered(kind, Box::new(answer));
+            // Not bounded: there is one at most for each message that was let out.
+            let _never_full = self.push(None, sender.clone(), work, u64::MAX);
+        }
+    }
+
+    /// Removes a row of the store's index that means nothing any more.
+    fn forget_wake(&self, due_ms: u64, entity: EntityId) {
+        let mut commit = EntityCommit::new(entity);
+        commit.wake.before = Some(due_ms);
+        // Whether it worked does not matter: the row is a hint.
+        self.store.commit(commit, Box::new(|_outcome| ()));
     }
 
     /// Puts work into an entity's mailbox, unless the kind that it is given for is closed.
@@ -236,10 +323,9 @@ impl Executor {
         work: Work,
         calls_max: u64,
     ) -> Result<(), CallError> {
-        let shared = &self.shared;
         let schedule = {
             // Under the map's lock, so that no cell is removed between being found and being given work.
-            let mut map = shared.cells.map(&entity);
+            let mut map = self.cells.map(&entity);
             // Under it too: who closes a kind and then looks for its cells sees all that were let in before.
             if let Some(kind) = kind.filter(|kind| kind.is_closed()) {
                 return Err(CallError::Overloaded {
@@ -248,16 +334,14 @@ impl Executor {
                 });
             }
             let cell = map.entry(entity.clone()).or_insert_with(|| {
-                shared.cells.count.fetch_add(1, Ordering::Relaxed);
+                self.cells.count.fetch_add(1, Ordering::Relaxed);
                 Arc::new(Cell::new(entity))
             });
             cell.push(work, calls_max)?.then(|| Arc::clone(cell))
         };
         if let Some(cell) = schedule {
-            shared
-                .queue
-                .send(cell)
-                .expect("the workers outlive the executor that sends");
+            // While the node goes down the last commits settle without workers. What they would have woken is on disk.
+            let _ = self.queue.send(cell);
         }
         Ok(())
     }
@@ -275,6 +359,13 @@ impl Shared {
             (true, false) => self.live.fetch_sub(1, Ordering::Relaxed),
             _ => return,
         };
+    }
+}
+
+fn overloaded() -> CallError {
+    CallError::Overloaded {
+        queue: "the node's queue of calls".to_owned(),
+        retry_after_ms: RETRY_AFTER_MS,
     }
 }
 

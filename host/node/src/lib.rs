@@ -39,7 +39,7 @@ pub struct Node {
 struct Inner {
     store: Store,
     host: Arc<Host>,
-    catalog: Catalog,
+    catalog: Arc<Catalog>,
     deployer: Deployer,
     executor: Executor,
     started: Instant,
@@ -134,15 +134,20 @@ impl Inner {
             component_bytes_max: config.component_bytes_max,
         };
         let host = Arc::new(Host::new(&config.data_dir.join("artifacts"), options)?);
-        let catalog = Catalog::default();
+        let catalog = Arc::<Catalog>::default();
         let deployer = Deployer::default();
         deployer.restore(&Target {
             store: &store,
             host: &host,
             catalog: &catalog,
         })?;
-        let executor = Executor::start(store.clone(), Arc::clone(&host), config.executor())
-            .map_err(StartError::Threads)?;
+        let executor = Executor::start(
+            store.clone(),
+            Arc::clone(&host),
+            Arc::clone(&catalog),
+            config.executor(),
+        )
+        .map_err(StartError::Threads)?;
         Ok(Self {
             store,
             host,

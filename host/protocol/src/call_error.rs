@@ -128,6 +128,14 @@ pub enum CallError {
         /// Who waits for whom: the entity that called first, and last again.
         chain: Vec<EntityId>,
     },
+    /// A query called a command of another entity.
+    #[error("a query may only call queries, and `{method}` of `{kind}` is a command")]
+    InQuery {
+        /// The kind of the other entity.
+        kind: KindName,
+        /// The method that was called.
+        method: String,
+    },
     /// The node is going down and takes no new calls.
     #[error("the node is shutting down")]
     ShuttingDown,
@@ -221,6 +229,7 @@ impl CallError {
             Self::Quarantined { .. } => "quarantined",
             Self::UndoneSince { .. } => "undone_since",
             Self::Deadlock { .. } => "deadlock",
+            Self::InQuery { .. } => "in_query",
             Self::ShuttingDown => "shutting_down",
         }
     }
@@ -245,6 +254,7 @@ impl CallError {
             | Self::Quarantined { .. }
             | Self::UndoneSince { .. }
             | Self::Deadlock { .. }
+            | Self::InQuery { .. }
             | Self::ShuttingDown => false,
         }
     }
@@ -298,6 +308,7 @@ impl CallError {
             Self::Deadlock { .. } => {
                 "nothing ran; let one of them `send`, which does not wait, instead of `call`"
             }
+            Self::InQuery { .. } => "nothing ran; make the calling method a command (`&mut self`)",
             Self::ShuttingDown => "nothing ran; try again when the node is back",
         }
     }

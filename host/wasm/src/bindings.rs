@@ -11,7 +11,7 @@ mod generated {
 
 use entia_protocol as ours;
 
-pub(crate) use generated::entia::entity::{config, log, types};
+pub(crate) use generated::entia::entity::{config, log, send, timers, types};
 pub(crate) use generated::exports::entia::entity::guest::Context;
 pub(crate) use generated::{Entity, EntityPre};
 
@@ -27,6 +27,22 @@ pub(crate) fn caller(caller: &ours::Caller) -> types::Caller {
         ours::Caller::Anonymous => types::Caller::Anonymous,
         ours::Caller::Principal(name) => types::Caller::Principal(name.clone()),
         ours::Caller::Entity(id) => types::Caller::Entity(entity_id(id)),
+    }
+}
+
+/// A refusal or an error of a call that a guest made, as the guest sees it.
+pub(crate) fn call_failure(error: ours::CallError) -> types::CallFailure {
+    match error {
+        ours::CallError::Rejected(rejection) => types::CallFailure::Rejected(types::Rejection {
+            code: rejection.code,
+            message: rejection.message,
+            data: rejection.data.map(|data| data.0),
+        }),
+        error => types::CallFailure::Failed(types::CallError {
+            code: error.code().to_owned(),
+            may_have_run: error.may_have_run(),
+            message: error.to_string(),
+        }),
     }
 }
 

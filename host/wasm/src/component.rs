@@ -10,7 +10,7 @@ use crate::compile::Compiler;
 use crate::engine::{self, Ticker};
 use crate::instance::{GuestConfig, Instance};
 use crate::state::State;
-use crate::{Refusal, wasi};
+use crate::{Refusal, effects, wasi};
 
 /// Compiles, checks and starts components.
 pub struct Host {
@@ -35,6 +35,17 @@ pub struct HostOptions {
 pub struct Component {
     pub(crate) pre: EntityPre<State>,
     digest: Digest,
+    /// Which of the contract's imports with an effect it has.
+    pub(crate) imports: Imports,
+}
+
+/// The imports that make a component cost more to run than one that has none of them.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Imports {
+    /// `call`: it waits, and so runs on a fiber.
+    pub(crate) call: bool,
+    /// `call`, `send` or `timers`: its turns need to know their command.
+    pub(crate) effects: bool,
 }
 
 impl Host {
@@ -68,8 +79,12 @@ impl Host {
         self.check_header(wasm)?;
         let digest = Digest::of(wasm);
         let component = self.artifacts.component(&self.engine, &digest, wasm)?;
+        let mut imports = Imports::default();
         for (name, _) in component.component_type().imports(&self.engine) {
             check_import(name)?;
+            let interface = name.split('@').next().unwrap_or(name);
+            imports.call |= interface == "entia:entity/call";
+            imports.effects |= EFFECTS.contains(&interface);
         }
         let world = |error: wasmtime::Error| Refusal::World {
             message: format!("{error:#}"),
@@ -78,6 +93,7 @@ impl Host {
         Ok(Component {
             pre: EntityPre::new(pre).map_err(world)?,
             digest,
+            imports,
         })
     }
 
@@ -150,6 +166,11 @@ impl Component {
     pub fn digest(&self) -> Digest {
         self.digest
     }
+
+    /// Whether its turns may wait for other entities: then [`Host::handle_waiting`] runs them.
+    pub fn waits(&self) -> bool {
+        self.imports.call
+    }
 }
 
 impl std::fmt::Debug for Component {
@@ -197,6 +218,9 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     bindings::types::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::log::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
     bindings::config::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::send::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    bindings::timers::add_to_linker::<State, HasSelf<State>>(&mut linker, |state| state)?;
+    effects::add_call_to_linker(&mut linker)?;
     Ok(linker)
 }
 
@@ -210,10 +234,8 @@ fn check_import(name: &str) -> Result<(), Refusal> {
     };
     let interface = name.split('@').next().unwrap_or(name);
     match interface {
-        "entia:entity/call" | "entia:entity/send" | "entia:entity/timers" => {
-            refused("this version of the node does not carry it out yet")
-        }
         "entia:entity/types" | "entia:entity/log" | "entia:entity/config" => Ok(()),
+        _ if EFFECTS.contains(&interface) => Ok(()),
         _ if interface.starts_with("entia:entity/") => refused("it is not in the contract"),
         _ if interface.starts_with("wasi:sockets/") => refused("entities have no sockets"),
         _ if interface.starts_with("wasi:http/") => {
@@ -288,6 +310,12 @@ fn check_description(kinds: &[KindDescription]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// The interfaces by which an entity has an effect on others, or on itself later.
+const EFFECTS: [&str; 3] = [
+    "entia:entity/call",
+    "entia:entity/send",
+    "entia:entity/timers",
+];
 const KINDS_MAX: usize = 16;
 const METHODS_MAX: usize = 256;
 /// `POST /v1/entities/{kind}/{key}/release` ends a quarantine.

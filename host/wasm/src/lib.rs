@@ -11,16 +11,21 @@
 //! and everything that comes out of one is measured before it is used. A trap poisons a wasmtime instance, so an instance
 //! that failed once refuses everything after it; its owner drops it and starts another from the last good state.
 //!
-//! Instances are allocated on demand, with memory layouts that cost few mappings (see [`engine`]), and run synchronously on
-//! the caller's thread. What waits inside a guest call is absent: components that import `call`, `send` or `timers` are
-//! refused with the reason.
+//! Instances are allocated on demand, with memory layouts that cost few mappings (see [`engine`]). Most run synchronously on
+//! the caller's thread. A component that imports `call` waits inside its turns, so it runs on a fiber, and its turns are
+//! futures ([`Host::handle_waiting`]) that need no runtime of their own.
+//!
+//! What a turn sends and the timers that it sets are collected ([`Effects`]) and handed to whoever commits the turn; only
+//! `call` reaches out at once, through [`Calls`].
 
 mod artifact;
 mod bindings;
 mod clock;
 pub mod compile;
 mod component;
+mod effects;
 pub mod engine;
+mod exports;
 mod instance;
 mod log;
 mod refusal;
@@ -29,6 +34,7 @@ mod trap;
 mod wasi;
 
 pub use component::{Component, Host, HostError, HostOptions};
-pub use instance::{GuestConfig, Instance, Turn};
+pub use effects::{Answering, Calls, Effects, GuestCall, Outgoing, TimerChange};
+pub use instance::{GuestConfig, Input, Instance, Turn};
 pub use log::{LogLevel, LogLine, TurnLog};
 pub use refusal::Refusal;

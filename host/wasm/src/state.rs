@@ -7,6 +7,9 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::{config, log, types};
+use crate::clock::EntityClock;
+use crate::effects::ActiveTurn;
+use crate::engine::ticks;
 use crate::log::{LogBuffer, LogLevel};
 
 /// What a store knows of its guest.
@@ -15,7 +18,10 @@ pub(crate) struct State {
     table: ResourceTable,
     pub(crate) log: LogBuffer,
     settings: Arc<BTreeMap<String, String>>,
+    pub(crate) clock: EntityClock,
     pub(crate) meter: Meter,
+    /// The turn that runs, of components that can have effects.
+    pub(crate) turn: Option<ActiveTurn>,
 }
 
 /// What a guest uses, and what it may.
@@ -25,6 +31,8 @@ pub(crate) struct Meter {
     pub(crate) during: &'static str,
     /// The first bound that the guest met in this turn. A trap after it is put down to it.
     pub(crate) overrun: Option<GuestLimit>,
+    /// Ticks that a guest on a fiber may still run.
+    pub(crate) ticks_left: u64,
     host_calls: u64,
     memory_bytes: u64,
     table_elements: u64,
@@ -36,8 +44,10 @@ impl State {
         log: LogBuffer,
         settings: Arc<BTreeMap<String, String>>,
         limits: Limits,
+        clock: EntityClock,
     ) -> Self {
         let meter = Meter {
+            ticks_left: ticks(limits.cpu_ms_max),
             limits,
             during: "start",
             overrun: None,
@@ -50,7 +60,9 @@ impl State {
             table: resource_table(),
             log,
             settings,
+            clock,
             meter,
+            turn: None,
         }
     }
 }
@@ -60,13 +72,14 @@ impl Meter {
         self.during = during;
         self.overrun = None;
         self.host_calls = 0;
+        self.ticks_left = ticks(self.limits.cpu_ms_max);
     }
 
     pub(crate) fn memory_bytes(&self) -> u64 {
         self.memory_bytes
     }
 
-    fn host_call(&mut self) -> wasmtime::Result<()> {
+    pub(crate) fn host_call(&mut self) -> wasmtime::Result<()> {
         self.host_calls += 1;
         let host_calls_max = self.limits.host_calls_max;
         if self.host_calls > host_calls_max {
@@ -183,8 +196,9 @@ mod tests {
             ..Limits::default()
         };
         let log = LogBuffer::new(0);
-        let wasi = crate::wasi::context(crate::clock::EntityClock::from_ms(0), &log, 0);
-        let mut meter = State::new(wasi, log, Arc::default(), limits).meter;
+        let clock = EntityClock::from_ms(0);
+        let wasi = crate::wasi::context(clock.clone(), &log, 0);
+        let mut meter = State::new(wasi, log, Arc::default(), limits, clock).meter;
         meter.begin("handle");
         meter
     }

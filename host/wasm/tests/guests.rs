@@ -5,12 +5,13 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use entia_protocol::{
     CallError, Caller, CommandKey, EntityId, GuestLimit, Limits, Payload, StoredState, Subject,
 };
 use entia_wasm::compile::{self, Compiler};
-use entia_wasm::{Component, GuestConfig, Host, HostOptions, Instance, Refusal, Turn};
+use entia_wasm::{Component, GuestConfig, Host, HostOptions, Input, Instance, Refusal, Turn};
 
 /// Not a test of its own: the tests' compiler is this program again, told to run this.
 #[test]
@@ -106,8 +107,16 @@ fn call<T: serde::Serialize>(
             key: &CommandKey::Random([0; 16]),
             attempt: 1,
             deadline_left_ms: 10_000,
-            method,
-            arguments: &arguments,
+            deadline: Instant::now() + Duration::from_secs(10),
+            input: Input::Call {
+                method,
+                arguments: &arguments,
+            },
+            query: false,
+            timers: &Arc::default(),
+            sends_pending: 0,
+            sends_pending_bytes: 0,
+            calls: None,
         },
     )
 }
@@ -398,7 +407,6 @@ fn a_missing_or_mistyped_item_is_named() {
     for (name, why) in [
         ("wasi:sockets/tcp@0.2.6", "no sockets"),
         ("wasi:http/outgoing-handler@0.2.6", "HTTP"),
-        ("entia:entity/timers@1.0.0", "not carry it out yet"),
         ("acme:magic/wand@1.0.0", "no entity has it"),
     ] {
         let refused = refusal(&import(name));

@@ -35,6 +35,57 @@ pub struct EntityBody {
     /// The latest of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_failure: Option<FailureBody>,
+    /// Timers that have yet to fire, by name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub timers: Vec<TimerBody>,
+    /// Messages that wait to be delivered.
+    #[serde(default)]
+    pub sends_pending: u64,
+    /// Messages that were given up, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dead_letters: Vec<DeadLetterBody>,
+}
+
+/// A timer that has yet to fire.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TimerBody {
+    /// What the entity called it.
+    pub name: String,
+    /// When it fires next, in milliseconds since 1970.
+    pub due_ms: u64,
+    /// The time between two fires, if it repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub period_ms: Option<u64>,
+    /// The number of the next fire, counted from 1.
+    pub fire: u64,
+}
+
+/// A message that was given up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeadLetterBody {
+    /// Whom it was for, as `kind/key`.
+    pub target: String,
+    /// The method.
+    pub method: String,
+    /// The key under which the target would have executed it.
+    pub key: String,
+    /// When it was accepted, in milliseconds since 1970.
+    pub accepted_ms: u64,
+    /// When it was given up, in milliseconds since 1970.
+    pub at_ms: u64,
+    /// The code of the last answer, as in errors.
+    pub code: String,
+    /// The last answer.
+    pub message: String,
+}
+
+/// The answer to `POST /v1/entities/{kind}/{key}/{method}?mode=send`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SentBody {
+    /// True: the message will be delivered.
+    pub accepted: bool,
+    /// The key under which the entity executes it once: the client's, or one that was drawn.
+    pub key: String,
 }
 
 /// Whether an entity has an instance in memory.

@@ -1,3 +1,4 @@
+use std::pin::Pin;
 use std::time::{Duration, Instant};
 
 use entia_protocol::{
@@ -7,7 +8,10 @@ use entia_protocol::{
 use entia_storage::{EntityCommit, StateChange, Store};
 use entia_wasm::{Host, Instance, LogLevel};
 
+use super::agenda::Agenda;
+use super::delivery::Answer;
 use super::quarantine::Quarantine;
+use super::turn::Job;
 use crate::catalog::KindVersion;
 
 /// An entity in memory: what the store knows of it, and its instance if it has one.
@@ -16,21 +20,36 @@ pub(super) struct Activation {
     /// What was read from the store and has changed since; none before the first call.
     loaded: Option<Loaded>,
     live: Option<Live>,
+    /// A turn that waits for another entity. It has the instance; nothing else runs before it ends.
+    waiting: Option<WaitingTurn>,
     pub(super) calls: u64,
     failures: u64,
     last_failure: Option<(u64, String)>,
     pub(super) quarantine: Quarantine,
+    /// When a timer that failed is tried again, in milliseconds since 1970, and how often it has failed in a row.
+    retry: (u64, u32),
 }
 
-#[derive(Default)]
 pub(super) struct Loaded {
     /// The last good state: a failed turn goes back to it.
     pub(super) state: Option<StoredState>,
     pub(super) window: IdempotencyWindow,
-    /// `state` and `window` are ahead of the store. Only kinds in memory are.
+    pub(super) agenda: Agenda,
+    pub(super) durability: Durability,
+    /// `state`, `window` or `agenda` are ahead of the store. Only kinds in memory are.
     dirty: bool,
     /// The records that the store has, of kinds in memory: those that leave the window have to leave it too.
     on_disk: Vec<IdempotencyId>,
+}
+
+/// A turn that runs on a fiber, from its first wait to its end.
+pub(super) struct WaitingTurn {
+    pub(super) job: Job,
+    /// Ends with the instance that it was given.
+    pub(super) run: Pin<Box<dyn Future<Output = (Instance, Answer)> + Send>>,
+    /// The instance's memory when it began, for those who look.
+    memory_bytes: u64,
+    kept: Live<()>,
 }
 
 /// What people see of an activation.
@@ -51,14 +70,21 @@ pub(crate) struct StateSummary {
     pub(crate) bytes: usize,
 }
 
-/// A running instance.
-struct Live {
-    instance: Instance,
+/// A running instance, and what is known of it.
+struct Live<I = Instance> {
+    instance: I,
     kind_version: u64,
     saved_at: Instant,
     /// Commands since `state` was taken, and which of them are remembered.
     unsaved: u64,
     unsaved_ids: Vec<IdempotencyId>,
+}
+
+impl Loaded {
+    /// The agenda may have changed: for kinds in memory it is then ahead of the store.
+    pub(super) fn agenda_changed(&mut self) {
+        self.dirty |= self.durability == Durability::Memory && self.agenda.has_changes();
+    }
 }
 
 impl Activation {
@@ -74,9 +100,13 @@ impl Activation {
                 message: error.to_string(),
                 may_have_run: false,
             })?;
-            let (state, records) = match stored {
-                Some(stored) => (stored.state, stored.idempotency),
-                None => (None, Vec::new()),
+            let (state, records, agenda) = match stored {
+                Some(stored) => (
+                    stored.state,
+                    stored.idempotency,
+                    Agenda::restore(stored.timers, stored.sends),
+                ),
+                None => (None, Vec::new(), Agenda::default()),
             };
             let on_disk = match durability {
                 Durability::Memory => records.iter().map(|record| record.id.clone()).collect(),
@@ -86,6 +116,8 @@ impl Activation {
             self.loaded = Some(Loaded {
                 state,
                 window,
+                agenda,
+                durability,
                 dirty: false,
                 on_disk,
             });
@@ -139,18 +171,102 @@ impl Activation {
         self.live.as_mut().map(|live| &mut live.instance)
     }
 
+    pub(super) fn loaded_mut(&mut self) -> Option<&mut Loaded> {
+        self.loaded.as_mut()
+    }
+
+    /// Gives the instance to a turn that waits, until [`Activation::end_waiting`].
+    pub(super) fn begin_waiting(
+        &mut self,
+        job: Job,
+        run: impl FnOnce(Instance, &Job) -> Pin<Box<dyn Future<Output = (Instance, Answer)> + Send>>,
+    ) {
+        let live = self.live.take().expect("it was just started");
+        let memory_bytes = live.instance.memory_bytes();
+        let (instance, kept) = live.split();
+        self.waiting = Some(WaitingTurn {
+            run: run(instance, &job),
+            job,
+            memory_bytes,
+            kept,
+        });
+    }
+
+    /// The turn that waits.
+    pub(super) fn waiting(&mut self) -> Option<&mut WaitingTurn> {
+        self.waiting.as_mut()
+    }
+
+    /// Takes the instance back from the turn that waited.
+    pub(super) fn end_waiting(&mut self, instance: Instance) -> Job {
+        let waiting = self.waiting.take().expect("it was just polled");
+        self.live = Some(waiting.kept.join(instance));
+        waiting.job
+    }
+
+    /// Gives up a turn that waits, and its instance with it: as if it had not begun.
+    pub(super) fn give_up_waiting(&mut self) {
+        self.waiting = None;
+    }
+
+    /// The instance of a turn that is about to run, and the entity's agenda.
+    pub(super) fn instance_and_agenda(&mut self) -> (&mut Instance, &Agenda) {
+        let live = self.live.as_mut().expect("it was just started");
+        let loaded = self.loaded.as_ref().expect("it was loaded to start");
+        (&mut live.instance, &loaded.agenda)
+    }
+
+    /// Until when no timer fires, because one failed.
+    pub(super) fn retry_at_ms(&self) -> u64 {
+        self.retry.0
+    }
+
+    /// A timer's turn failed: the next try waits, longer each time.
+    pub(super) fn retry_later(&mut self, now_ms: u64) {
+        let (_, failures) = self.retry;
+        let wait_ms = (RETRY_FIRST_MS << failures.min(10)).min(RETRY_LONGEST_MS);
+        self.retry = (now_ms + wait_ms, failures + 1);
+    }
+
+    /// A turn ended well.
+    pub(super) fn retry_now(&mut self) {
+        self.retry = (0, 0);
+    }
+
+    /// Whether an answer to a message is awaited.
+    pub(super) fn awaits_delivery(&self) -> bool {
+        self.loaded
+            .as_ref()
+            .is_some_and(|loaded| loaded.agenda.in_flight())
+    }
+
+    /// For durable kinds: what the store does not have of the agenda, to be committed.
+    pub(super) fn flush(&mut self, id: &EntityId) -> Option<EntityCommit> {
+        let loaded = self.loaded.as_mut()?;
+        if loaded.durability == Durability::Memory || !loaded.agenda.has_changes() {
+            return None;
+        }
+        let mut commit = EntityCommit::new(id.clone());
+        loaded.agenda.take_changes(&mut commit);
+        Some(commit)
+    }
+
     /// What people see of it.
     pub(super) fn summary(&self) -> Summary {
         let state = self
             .loaded
             .as_ref()
             .and_then(|loaded| loaded.state.as_ref());
+        let waiting = self
+            .waiting
+            .as_ref()
+            .map_or(0, |waiting| waiting.memory_bytes);
         Summary {
-            live: self.live.is_some(),
+            live: self.is_live(),
             memory_bytes: self
                 .live
                 .as_ref()
-                .map_or(0, |live| live.instance.memory_bytes()),
+                .map_or(waiting, |live| live.instance.memory_bytes()),
             calls: self.calls,
             failures: self.failures,
             state: state.map(|state| StateSummary {
@@ -162,7 +278,7 @@ impl Activation {
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.live.is_some()
+        self.live.is_some() || self.waiting.is_some()
     }
 
     /// Takes note that what was thought to be written was not.
@@ -185,8 +301,13 @@ impl Activation {
     /// After a command: takes the state. True if it differs from the last good one.
     ///
     /// The large state of a kind in memory is taken at most every 100 ms: a failure then undoes the commands since, and says
-    /// so.
-    pub(super) fn save(&mut self, host: &Host, durability: Durability) -> Result<bool, CallError> {
+    /// so. Not with `effects`: they leave, and must not be undone.
+    pub(super) fn save(
+        &mut self,
+        host: &Host,
+        durability: Durability,
+        effects: bool,
+    ) -> Result<bool, CallError> {
         let (Some(live), Some(loaded)) = (&mut self.live, &mut self.loaded) else {
             return Ok(false);
         };
@@ -194,8 +315,8 @@ impl Activation {
             .state
             .as_ref()
             .is_some_and(|state| state.bytes.len() > LARGE_STATE_BYTES);
-        if durability == Durability::Memory && large && live.saved_at.elapsed() < LARGE_STATE_EVERY
-        {
+        let recent = live.saved_at.elapsed() < LARGE_STATE_EVERY;
+        if durability == Durability::Memory && large && recent && !effects {
             live.unsaved += 1;
             return Ok(false);
         }
@@ -269,9 +390,17 @@ impl Activation {
     }
 
     /// Becomes an entity that never was, without asking the store: there the deletion is still on its way.
-    pub(super) fn forget(&mut self) {
+    pub(super) fn forget(&mut self, durability: Durability) {
+        let nothing = Loaded {
+            state: None,
+            window: IdempotencyWindow::default(),
+            agenda: Agenda::default(),
+            durability,
+            dirty: false,
+            on_disk: Vec::new(),
+        };
         *self = Self {
-            loaded: Some(Loaded::default()),
+            loaded: Some(nothing),
             ..Self::default()
         };
     }
@@ -295,7 +424,7 @@ impl Activation {
             .collect();
         let mut forgotten = std::mem::replace(&mut loaded.on_disk, kept);
         forgotten.retain(|id| !loaded.window.contains(id));
-        Ok(Some(EntityCommit {
+        let mut commit = EntityCommit {
             state: loaded
                 .state
                 .clone()
@@ -303,7 +432,9 @@ impl Activation {
             remembered: loaded.window.iter().cloned().collect(),
             forgotten,
             ..EntityCommit::new(id.clone())
-        }))
+        };
+        loaded.agenda.take_changes(&mut commit);
+        Ok(Some(commit))
     }
 
     /// Writes the guest's lines to the node's log.
@@ -328,7 +459,7 @@ impl Activation {
     fn save_unsaved(&mut self, host: &Host) -> Result<(), CallError> {
         if self.live.as_ref().is_some_and(|live| live.unsaved > 0) {
             // As if durable: no state is too large or too young to be taken now.
-            self.save(host, Durability::Durable)?;
+            self.save(host, Durability::Durable, false)?;
             if let Some(loaded) = &mut self.loaded {
                 loaded.dirty = true;
             }
@@ -337,6 +468,34 @@ impl Activation {
     }
 }
 
+impl Live {
+    fn split(self) -> (Instance, Live<()>) {
+        let kept = Live {
+            instance: (),
+            kind_version: self.kind_version,
+            saved_at: self.saved_at,
+            unsaved: self.unsaved,
+            unsaved_ids: self.unsaved_ids,
+        };
+        (self.instance, kept)
+    }
+}
+
+impl Live<()> {
+    fn join(self, instance: Instance) -> Live {
+        Live {
+            instance,
+            kind_version: self.kind_version,
+            saved_at: self.saved_at,
+            unsaved: self.unsaved,
+            unsaved_ids: self.unsaved_ids,
+        }
+    }
+}
+
+/// How long a timer that failed waits until it is tried again.
+const RETRY_FIRST_MS: u64 = 100;
+const RETRY_LONGEST_MS: u64 = 60_000;
 /// States above this are taken less often for kinds in memory.
 const LARGE_STATE_BYTES: usize = 64 << 10;
 const LARGE_STATE_EVERY: Duration = Duration::from_millis(100);

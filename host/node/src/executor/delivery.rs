@@ -18,11 +18,24 @@ pub(super) struct Delivery {
     reply: Reply,
 }
 
-/// The way back to a caller. Sent at most once; dropped, it tells the caller that nothing will come.
+/// A call that has begun: it is answered whatever happens.
+pub(super) struct Begun {
+    pub(super) envelope: Envelope,
+    pub(super) deadline: Instant,
+    pub(super) reply: Reply,
+}
+
+/// The way back to whoever waits. Sent at most once; dropped, it tells a caller that nothing will come.
 pub(super) struct Reply {
-    sender: oneshot::Sender<Answer>,
+    to: To,
     /// Counts the call as under way until its answer has left.
-    _pending: PendingGuard,
+    _pending: Option<PendingGuard>,
+}
+
+enum To {
+    Caller(oneshot::Sender<Answer>),
+    /// Called with the answer, on whichever thread has it; so it has to be cheap.
+    Within(Box<dyn FnOnce(Answer) + Send>),
 }
 
 /// The caller's end of a call.
@@ -37,13 +50,21 @@ pub struct Ticket {
 /// A way back for work that has no deadline of its own, and its other end.
 pub(super) fn reply(pending: PendingGuard) -> (Reply, oneshot::Receiver<Answer>) {
     let (sender, answer) = oneshot::channel();
-    (
-        Reply {
-            sender,
-            _pending: pending,
-        },
-        answer,
-    )
+    let reply = Reply {
+        to: To::Caller(sender),
+        _pending: Some(pending),
+    };
+    (reply, answer)
+}
+
+/// As [`reply`], within work that is counted already.
+pub(super) fn uncounted_reply() -> (Reply, oneshot::Receiver<Answer>) {
+    let (sender, answer) = oneshot::channel();
+    let reply = Reply {
+        to: To::Caller(sender),
+        _pending: None,
+    };
+    (reply, answer)
 }
 
 /// Waits for an answer without a deadline.
@@ -100,8 +121,18 @@ impl Delivery {
         )
     }
 
+    /// A call whose answer the node itself waits for.
+    pub(super) fn within(envelope: Envelope, deadline: Instant, reply: Reply) -> Self {
+        Self {
+            envelope,
+            deadline,
+            progress: Arc::default(),
+            reply,
+        }
+    }
+
     /// Begins the call, unless its caller has given up or its deadline has passed; then it never runs.
-    pub(super) fn begin(self) -> Option<(Envelope, Reply)> {
+    pub(super) fn begin(self) -> Option<Begun> {
         if !self.progress.advance(BEGUN) {
             return None;
         }
@@ -111,21 +142,39 @@ impl Delivery {
             }));
             return None;
         }
-        Some((self.envelope, self.reply))
+        Some(Begun {
+            envelope: self.envelope,
+            deadline: self.deadline,
+            reply: self.reply,
+        })
     }
 
     /// Answers the call without running it.
     pub(super) fn refuse(self, error: CallError) {
-        if let Some((_, reply)) = self.begin() {
-            reply.send(Err(error));
+        if let Some(begun) = self.begin() {
+            begun.reply.send(Err(error));
         }
     }
 }
 
 impl Reply {
+    /// A way back that is a function; see [`To::Within`].
+    pub(super) fn within(
+        pending: Option<PendingGuard>,
+        answered: impl FnOnce(Answer) + Send + 'static,
+    ) -> Self {
+        Self {
+            to: To::Within(Box::new(answered)),
+            _pending: pending,
+        }
+    }
+
     pub(super) fn send(self, answer: Answer) {
-        // A caller that has gone does not want its answer.
-        let _ = self.sender.send(answer);
+        match self.to {
+            // A caller that has gone does not want its answer.
+            To::Caller(sender) => drop(sender.send(answer)),
+            To::Within(answered) => answered(answer),
+        }
     }
 }
 

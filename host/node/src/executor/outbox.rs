@@ -9,6 +9,8 @@ use super::delivery::{Answer, Reply};
 /// Commits are numbered from 1 in the order in which the entity's turns made them. An answer leaves when every commit made
 /// before it is settled, also the answer of a query: it may tell of a state that could still be lost. After a commit
 /// failed, every answer that waited for it or for a later one becomes an error, and the activation has to be discarded.
+///
+/// It sends nothing itself: an answer may give work to a mailbox, which must not happen under the outbox's lock.
 #[derive(Default)]
 pub(super) struct Outbox {
     submitted: u64,
@@ -30,23 +32,30 @@ impl Outbox {
         self.submitted
     }
 
-    /// Sends an answer, at once or when everything before it is settled.
-    pub(super) fn push(&mut self, reply: Reply, answer: Answer) {
+    /// Takes an answer, and gives it back if it can leave at once.
+    #[must_use]
+    pub(super) fn push(&mut self, reply: Reply, answer: Answer) -> Option<(Reply, Answer)> {
         if let Some(message) = &self.failure {
-            reply.send(Err(lost(message, false)));
+            Some((reply, Err(lost(message, false))))
         } else if self.settled == self.submitted {
-            reply.send(answer);
+            Some((reply, answer))
         } else {
             self.waiting.push_back(Waiting {
                 after: self.submitted,
                 reply,
                 answer,
             });
+            None
         }
     }
 
-    /// Takes note of a commit's end. The store settles them in order.
-    pub(super) fn settle(&mut self, number: u64, outcome: Result<(), String>) {
+    /// Takes note of a commit's end, and gives back the answers that can leave. The store settles commits in order.
+    #[must_use]
+    pub(super) fn settle(
+        &mut self,
+        number: u64,
+        outcome: Result<(), String>,
+    ) -> Vec<(Reply, Answer)> {
         debug_assert_eq!(
             number,
             self.settled + 1,
@@ -56,17 +65,19 @@ impl Outbox {
         if let Err(message) = outcome {
             self.failure.get_or_insert(message);
         }
-        while let Some(front) = self.waiting.front() {
-            if front.after > self.settled {
-                break;
-            }
-            let Waiting { reply, answer, .. } =
-                self.waiting.pop_front().expect("the front was just seen");
-            reply.send(match &self.failure {
-                Some(message) => Err(lost(message, true)),
-                None => answer,
-            });
-        }
+        let ready = |waiting: &&Waiting| waiting.after <= self.settled;
+        let ready = self.waiting.iter().take_while(ready).count();
+        let failure = self.failure.as_deref();
+        let leave = |Waiting { reply, answer, .. }| match failure {
+            Some(message) => (reply, Err(lost(message, true))),
+            None => (reply, answer),
+        };
+        self.waiting.drain(..ready).map(leave).collect()
+    }
+
+    /// The last commit that is settled, and the number that the next one will get.
+    pub(super) fn numbers(&self) -> (u64, u64) {
+        (self.settled, self.submitted + 1)
     }
 
     /// Whether nothing is on its way to the disk.
@@ -110,6 +121,20 @@ mod tests {
         delivery::reply(Arc::new(Pending::new(1)).begin().unwrap())
     }
 
+    fn push(outbox: &mut Outbox, reply: Reply, answer: Answer) {
+        let leaves = outbox.push(reply, answer);
+        leaves
+            .into_iter()
+            .for_each(|(reply, answer)| reply.send(answer));
+    }
+
+    fn settle(outbox: &mut Outbox, number: u64, outcome: Result<(), String>) {
+        let leave = outbox.settle(number, outcome);
+        leave
+            .into_iter()
+            .for_each(|(reply, answer)| reply.send(answer));
+    }
+
     fn answer(number: u8) -> Answer {
         Ok(Payload(vec![number]))
     }
@@ -121,13 +146,13 @@ mod tests {
         let (second, mut second_answer) = reply();
         let (query, mut query_answer) = reply();
         outbox.submit();
-        outbox.push(first, answer(1));
+        push(&mut outbox, first, answer(1));
         outbox.submit();
-        outbox.push(second, answer(2));
-        outbox.push(query, answer(3));
+        push(&mut outbox, second, answer(2));
+        push(&mut outbox, query, answer(3));
         assert!(first_answer.try_recv().is_err(), "nothing is on disk yet");
 
-        outbox.settle(1, Ok(()));
+        settle(&mut outbox, 1, Ok(()));
         assert_eq!(first_answer.try_recv(), Ok(answer(1)));
         assert!(second_answer.try_recv().is_err());
         assert!(
@@ -135,11 +160,11 @@ mod tests {
             "it may tell of the second commit's state"
         );
 
-        outbox.settle(2, Ok(()));
+        settle(&mut outbox, 2, Ok(()));
         assert_eq!(second_answer.try_recv(), Ok(answer(2)));
         assert_eq!(query_answer.try_recv(), Ok(answer(3)));
         let (idle, mut idle_answer) = reply();
-        outbox.push(idle, answer(4));
+        push(&mut outbox, idle, answer(4));
         assert_eq!(
             idle_answer.try_recv(),
             Ok(answer(4)),
@@ -153,10 +178,10 @@ mod tests {
         let (first, mut first_answer) = reply();
         let (second, mut second_answer) = reply();
         outbox.submit();
-        outbox.push(first, answer(1));
+        push(&mut outbox, first, answer(1));
         outbox.submit();
-        outbox.push(second, answer(2));
-        outbox.settle(1, Err("disk full".to_owned()));
+        push(&mut outbox, second, answer(2));
+        settle(&mut outbox, 1, Err("disk full".to_owned()));
         let Ok(Err(error)) = first_answer.try_recv() else {
             panic!("the answer was taken back")
         };
@@ -166,14 +191,14 @@ mod tests {
         );
         assert!(!outbox.recover(), "the second is still on its way");
         let (late, mut late_answer) = reply();
-        outbox.push(late, answer(3));
+        push(&mut outbox, late, answer(3));
         assert!(matches!(late_answer.try_recv(), Ok(Err(_))));
 
-        outbox.settle(2, Err("disk full".to_owned()));
+        settle(&mut outbox, 2, Err("disk full".to_owned()));
         assert!(matches!(second_answer.try_recv(), Ok(Err(_))));
         assert!(outbox.recover());
         let (again, mut again_answer) = reply();
-        outbox.push(again, answer(4));
+        push(&mut outbox, again, answer(4));
         assert_eq!(
             again_answer.try_recv(),
             Ok(answer(4)),

@@ -80,6 +80,8 @@ fn passivate(shared: &Shared, cell: &Arc<Cell>) {
     if activation.holds_more_than_the_store() && shared.store.failure().is_some() {
         return;
     }
+    // Only at shutdown: an entity whose turn waits is not idle.
+    activation.give_up_waiting();
     let was_live = activation.is_live();
     let passivated = activation
         .passivate(&shared.host, &cell.id)
@@ -109,6 +111,7 @@ fn remove_if_cold(shared: &Shared, place: usize, cell: &Arc<Cell>) {
         && cell.try_activation().is_some_and(|activation| {
             !activation.is_live()
                 && !activation.is_dirty()
+                && !activation.awaits_delivery()
                 && activation.quarantine.refusal(Instant::now()).is_none()
         });
     // Another cell may have its name by now: this one may have been removed, and its entity called again, since it was found.

@@ -50,6 +50,18 @@ impl Pending {
         }
     }
 
+    /// Lets in a call that another one waits for: also while closing, since that one is under way and has to end.
+    pub(super) fn begin_nested(self: &Arc<Self>) -> Result<PendingGuard, NotNow> {
+        let one_more = |calls: usize| ((calls & !CLOSED) < self.calls_max).then_some(calls + 1);
+        match self
+            .calls
+            .fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_more)
+        {
+            Ok(_) => Ok(PendingGuard(Arc::clone(self))),
+            Err(_) => Err(NotNow::Full),
+        }
+    }
+
     /// Lets in what has to be done however much is under way.
     pub(super) fn begin_unbounded(self: &Arc<Self>) -> Result<PendingGuard, NotNow> {
         let one_more = |calls: usize| (calls & CLOSED == 0).then_some(calls + 1);
@@ -116,5 +128,16 @@ mod tests {
         drop(call);
         assert!(waiting.join().unwrap());
         assert_eq!(pending.begin().unwrap_err(), NotNow::Closed);
+    }
+
+    #[test]
+    fn a_call_within_another_is_let_in_while_closing_and_is_bounded_all_the_same() {
+        let pending = Arc::new(Pending::new(2));
+        let outer = pending.begin().unwrap();
+        pending.close();
+        let inner = pending.begin_nested().unwrap();
+        assert_eq!(pending.begin_nested().unwrap_err(), NotNow::Full);
+        drop((inner, outer));
+        assert!(pending.wait_for_none(Duration::ZERO));
     }
 }

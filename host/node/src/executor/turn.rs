@@ -1,206 +1,602 @@
-//! One call, from the mailbox to the outbox.
+//! One turn, from the mailbox to the outbox.
+//!
+//! ```text
+//!   call ──► prepare ──► execute ──► end ──► commit ──► outbox ──► caller
+//!   timer ─────┘            └─ waits for another entity: poll, when woken
+//! ```
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entia_protocol::{
-    CallError, Durability, Envelope, IdempotencyId, IdempotencyRecord, IdempotencyWindow, Lookup,
-    MethodDescription,
+    CallError, Caller, CommandKey, Digest, Durability, EntityId, Envelope, IdempotencyId,
+    IdempotencyRecord, IdempotencyWindow, Lookup, Payload, TimerRecord,
 };
 use entia_storage::{EntityCommit, StateChange};
-use entia_wasm::Turn;
+use entia_wasm::{Calls, Effects, Host, Input, Instance, Turn};
 
 use super::Shared;
 use super::activation::Activation;
-use super::cell::{Cell, Work};
-use super::delivery::{Answer, Delivery, Reply};
+use super::calls::TurnCalls;
+use super::cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Resume, Work};
+use super::delivery::{Answer, Begun, Delivery, Reply};
+use super::message;
 use crate::catalog::KindVersion;
 
+/// A turn under way: what is needed to end it.
+pub(super) struct Job {
+    version: Arc<KindVersion>,
+    command: Command,
+    /// What makes a repetition recognisable; none for queries and commands that nobody can repeat.
+    id: Option<(IdempotencyId, Digest)>,
+    query: bool,
+    now_ms: u64,
+    deadline: Instant,
+    /// Of a call; nobody waits for a timer.
+    reply: Option<Reply>,
+}
+
+/// What a turn executes.
+#[derive(Clone)]
+enum Command {
+    Call(Envelope),
+    Fire {
+        timer: TimerRecord,
+        caller: Caller,
+        key: CommandKey,
+    },
+}
+
 /// Does one piece of work of a cell's mailbox.
-pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation, work: Work) {
+pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, work: Work) {
     let was_live = activation.is_live();
     let failure = cell.commit_failure(activation);
-    match work {
-        Work::Call(kind, delivery) => match failure {
-            None => call(shared, cell, activation, &kind.current(), *delivery),
-            Some(message) => delivery.refuse(CallError::StoreFailed {
-                message,
-                may_have_run: false,
-            }),
-        },
-        Work::Drain(reply) => cell.answer(reply, Ok(entia_protocol::Payload::default())),
-        Work::Release(reply) => {
-            activation.quarantine.end();
-            cell.answer(reply, Ok(entia_protocol::Payload::default()));
+    let failed = failure.map(|message| CallError::StoreFailed {
+        message,
+        may_have_run: false,
+    });
+    match (work, failed) {
+        (Work::Call(kind, delivery), None) => {
+            call(shared, cell, activation, kind.current(), *delivery);
         }
-        Work::Forget(reply) => forget(shared, cell, activation, reply),
+        (Work::Call(_, delivery), Some(error)) => delivery.refuse(error),
+        (Work::Accept(kind, send, reply), None) => {
+            message::accept(shared, cell, activation, &kind.current(), *send, reply);
+        }
+        (Work::Accept(_, _, reply), Some(error)) => cell.answer(reply, Err(error)),
+        (Work::Wake(kind), None) => wake(shared, cell, activation, kind.current()),
+        (Work::Delivered(kind, answer), None) => {
+            delivered(shared, cell, activation, &kind.current(), *answer);
+        }
+        // The store's index, or the message's next try, bring them back.
+        (Work::Wake(_) | Work::Delivered(..), Some(_)) => {}
+        (Work::Drain(reply), _) => cell.answer(reply, Ok(Payload::default())),
+        (Work::Release(reply), _) => {
+            activation.quarantine.end();
+            cell.answer(reply, Ok(Payload::default()));
+            cell.wake_when_settled(shared);
+        }
+        (Work::Forget(kind, reply), _) => {
+            forget(shared, cell, activation, &kind.current(), reply);
+        }
     }
+    after(shared, cell, activation, was_live);
+}
+
+/// Polls the turn that waits. False: it still does.
+pub(super) fn resume(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation) -> bool {
+    let Some(waiting) = activation.waiting() else {
+        return true;
+    };
+    let waker = Waker::from(Arc::new(Resume {
+        cell: Arc::clone(cell),
+        queue: shared.queue.clone(),
+    }));
+    let polled = {
+        // For the deadlines of calls.
+        let _runtime = shared.runtime.enter();
+        waiting.run.as_mut().poll(&mut Context::from_waker(&waker))
+    };
+    let Poll::Ready((instance, answer)) = polled else {
+        return false;
+    };
+    shared.fibers.leave();
+    cell.reset_waiting();
+    let job = activation.end_waiting(instance);
+    end(shared, cell, activation, job, answer);
+    after(shared, cell, activation, true);
+    true
+}
+
+/// Commits what work other than turns changed, once a visit.
+pub(super) fn flush(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation) {
+    if let Some(commit) = activation.flush(&cell.id) {
+        cell.commit(shared, commit, None);
+    }
+}
+
+fn after(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &Activation, was_live: bool) {
     shared.count_live(was_live, activation.is_live());
+    schedule(shared, cell, activation);
     cell.show(activation);
 }
 
-fn call(
-    shared: &Shared,
-    cell: &Arc<Cell>,
-    activation: &mut Activation,
-    version: &KindVersion,
-    delivery: Delivery,
-) {
-    let Some((envelope, reply)) = delivery.begin() else {
+/// Sees to it that the entity is woken when it has something to do by itself.
+fn schedule(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &Activation) {
+    let Some(loaded) = activation.loaded() else {
         return;
     };
+    let Some(next_ms) = loaded.agenda.next_ms() else {
+        return;
+    };
+    let now_ms = now_ms();
+    let held_ms = activation
+        .quarantine
+        .refusal(Instant::now())
+        .map_or(0, |held| now_ms + left_ms(held.until));
+    let due_ms = next_ms.max(held_ms).max(activation.retry_at_ms());
+    if due_ms <= now_ms {
+        cell.wake_when_settled(shared);
+    } else {
+        let in_index = loaded.durability == Durability::Durable && due_ms == next_ms;
+        cell.wake_at(shared, due_ms, in_index);
+    }
+}
+
+fn call(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    version: Arc<KindVersion>,
+    delivery: Delivery,
+) {
+    let Some(begun) = delivery.begin() else {
+        return;
+    };
+    let Begun {
+        envelope,
+        deadline,
+        reply,
+    } = begun;
     activation.calls += 1;
-    match turn(shared, cell, activation, version, &envelope) {
-        Ok((answer, Some(commit))) => cell.commit(shared, commit, reply, answer),
-        Ok((answer, None)) => cell.answer(reply, answer),
+    match prepare(shared, cell, activation, &version, &envelope) {
+        Ok(Prepared::Answered(answer)) => cell.answer(reply, answer),
+        Ok(Prepared::Run { id, query, now_ms }) => {
+            let job = Job {
+                version,
+                command: Command::Call(envelope),
+                id,
+                query,
+                now_ms,
+                deadline,
+                reply: Some(reply),
+            };
+            execute(shared, cell, activation, job);
+        }
         Err(error) => cell.answer(reply, Err(error)),
     }
 }
 
-/// Runs a call. An error means that it changed nothing.
-fn turn(
+/// What is to be done with a call.
+enum Prepared {
+    /// It ran before.
+    Answered(Answer),
+    Run {
+        id: Option<(IdempotencyId, Digest)>,
+        query: bool,
+        now_ms: u64,
+    },
+}
+
+/// Decides whether a call runs, and starts the entity for it. An error means that nothing ran.
+fn prepare(
     shared: &Shared,
     cell: &Cell,
     activation: &mut Activation,
     version: &KindVersion,
     envelope: &Envelope,
-) -> Result<(Answer, Option<EntityCommit>), CallError> {
-    let method = method(version, envelope)?;
+) -> Result<Prepared, CallError> {
+    let method = version.record.description.method(&envelope.method);
+    let method = method.ok_or_else(|| unknown_method(version, &envelope.method))?;
     admit(cell, activation)?;
     let now_ms = now_ms();
     let loaded = activation.load(&shared.store, &cell.id, version.record.durability)?;
-    let command = (!method.query && envelope.key.repeatable()).then(|| {
+    let id = (!method.query && envelope.key.repeatable()).then(|| {
         let id = IdempotencyId {
             method: envelope.method.clone(),
             key: envelope.key.clone(),
         };
         (id, envelope.arguments.digest())
     });
-    if let Some((id, arguments)) = &command {
+    if let Some((id, arguments)) = &id {
         match loaded.window.lookup(id, arguments, now_ms) {
             Lookup::Replay(answer) => {
-                return Ok((answer.clone().map_err(CallError::Rejected), None));
+                let answer = answer.clone().map_err(CallError::Rejected);
+                return Ok(Prepared::Answered(answer));
             }
             Lookup::Reused => return Err(IdempotencyWindow::reused(id)),
             Lookup::New => {}
         }
     }
-    if let Err(error) = activation.start(&shared.host, &cell.id, version) {
-        return Err(activation.fail(&cell.id, error, now_ms));
+    start(shared, cell, activation, version, now_ms)?;
+    Ok(Prepared::Run {
+        id,
+        query: method.query,
+        now_ms,
+    })
+}
+
+fn start(
+    shared: &Shared,
+    cell: &Cell,
+    activation: &mut Activation,
+    version: &KindVersion,
+    now_ms: u64,
+) -> Result<(), CallError> {
+    match activation.start(&shared.host, &cell.id, version) {
+        Ok(_started) => Ok(()),
+        Err(error) => Err(activation.fail(&cell.id, error, now_ms)),
     }
-    let answer = handle(shared, cell, activation, envelope, now_ms)?;
-    if method.query {
-        activation.quarantine.end();
+}
+
+/// Lets messages leave, and fires the timer that is due longest.
+fn wake(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    version: Arc<KindVersion>,
+) {
+    let now_ms = now_ms();
+    let durability = version.record.durability;
+    if let Err(error) = activation.load(&shared.store, &cell.id, durability) {
+        tracing::error!(entity = ?cell.id, "the entity was not woken: {error}");
+        cell.wake_at(shared, now_ms + LOAD_AGAIN_MS, false);
+        return;
+    }
+    message::depart(shared, cell, activation, now_ms);
+    if admit(cell, activation).is_err() || now_ms < activation.retry_at_ms() {
+        return;
+    }
+    let agenda = activation.loaded().map(|loaded| &loaded.agenda);
+    let Some(timer) = agenda.and_then(|agenda| agenda.due_timer(now_ms)).cloned() else {
+        return;
+    };
+    if start(shared, cell, activation, &version, now_ms).is_err() {
+        activation.retry_later(now_ms);
+        return;
+    }
+    let job = Job {
+        version,
+        id: None,
+        query: false,
+        now_ms,
+        deadline: Instant::now() + FIRE_DEADLINE,
+        reply: None,
+        command: Command::Fire {
+            caller: Caller::Entity(cell.id.clone()),
+            key: CommandKey::of_fire(&cell.id, &timer.key, timer.fire),
+            timer,
+        },
+    };
+    execute(shared, cell, activation, job);
+}
+
+/// How long a timer's turn waits for other entities.
+const FIRE_DEADLINE: Duration = Duration::from_secs(10);
+/// After the store could not be read.
+const LOAD_AGAIN_MS: u64 = 1_000;
+
+fn delivered(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    version: &KindVersion,
+    answer: MessageAnswer,
+) {
+    let durability = version.record.durability;
+    match activation.load(&shared.store, &cell.id, durability) {
+        Ok(_loaded) => message::delivered(shared, cell, activation, answer),
+        Err(error) => tracing::error!(entity = ?cell.id, "a message will leave again: {error}"),
+    }
+}
+
+/// Lets the guest run: to its end, or until it waits for another entity.
+fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, job: Job) {
+    if !job.version.component.waits() {
+        let (instance, agenda) = activation.instance_and_agenda();
+        let turn = job.turn(agenda.names(), agenda.pending(), None);
+        let answer = shared.host.handle(instance, &turn);
+        return end(shared, cell, activation, job, answer);
+    }
+    if !shared.fibers.enter() {
+        let error = CallError::Overloaded {
+            queue: "the number of turns that wait for other entities".to_owned(),
+            retry_after_ms: RETRY_AFTER_MS,
+        };
+        return refuse(cell, activation, job, error);
+    }
+    let (_, agenda) = activation.instance_and_agenda();
+    let (names, pending) = (Arc::clone(agenda.names()), agenda.pending());
+    let calls = Arc::new(TurnCalls {
+        shared: Arc::clone(shared),
+        cell: Arc::clone(cell),
+        query: job.query,
+        chain: job.chain(),
+    });
+    let host = Arc::clone(&shared.host);
+    cell.reset_waiting();
+    activation.begin_waiting(job, |instance, job| {
+        let turn = job.owned();
+        Box::pin(turn.run(host, instance, names, pending, calls))
+    });
+    resume(shared, cell, activation);
+}
+
+/// What a waiting turn hands to the guest, apart from its job, which ends it.
+struct OwnedTurn {
+    command: Command,
+    query: bool,
+    deadline: Instant,
+}
+
+impl OwnedTurn {
+    async fn run(
+        self,
+        host: Arc<Host>,
+        mut instance: Instance,
+        names: Arc<BTreeSet<String>>,
+        pending: (usize, usize),
+        calls: Arc<dyn Calls>,
+    ) -> (Instance, Answer) {
+        let turn = self
+            .command
+            .turn(self.query, self.deadline, &names, pending, Some(&calls));
+        let answer = host.handle_waiting(&mut instance, &turn).await;
+        (instance, answer)
+    }
+}
+
+/// Ends a turn: what it did is committed and answered, or undone.
+fn end(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    mut job: Job,
+    answer: Answer,
+) {
+    let reply = job.reply.take();
+    match ended(shared, cell, activation, &job, answer) {
+        Ok((answer, commit)) => {
+            activation.quarantine.end();
+            activation.retry_now();
+            if let (None, Err(refusal)) = (&reply, &answer) {
+                tracing::warn!(entity = ?cell.id, "a timer's turn was refused: {refusal}");
+            }
+            let answer = reply.map(|reply| (reply, answer));
+            match (commit, answer) {
+                (Some(commit), answer) => cell.commit(shared, commit, answer),
+                (None, Some((reply, answer))) => cell.answer(reply, answer),
+                (None, None) => {}
+            }
+        }
+        Err(error) => {
+            job.reply = reply;
+            refuse(cell, activation, job, error);
+        }
+    }
+}
+
+/// Answers a turn that changed nothing. A timer stays due, and is tried again.
+fn refuse(cell: &Cell, activation: &mut Activation, job: Job, error: CallError) {
+    match job.reply {
+        Some(reply) => cell.answer(reply, Err(error)),
+        None => activation.retry_later(job.now_ms),
+    }
+}
+
+/// Takes over what a turn did. The outer error means that the turn was undone; the inner one is the guest's refusal.
+fn ended(
+    shared: &Shared,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    job: &Job,
+    answer: Answer,
+) -> Result<(Answer, Option<EntityCommit>), CallError> {
+    let instance = activation.instance().expect("the turn ran in it");
+    let failed = instance.failed();
+    let effects = instance.take_effects();
+    activation.log(&cell.id);
+    let answer = match answer {
+        Err(error) if failed => return Err(activation.fail(&cell.id, error, job.now_ms)),
+        answer => answer,
+    };
+    if job.query {
         return Ok((answer, None));
     }
-    let durability = version.record.durability;
+    let durability = job.version.record.durability;
     let changed = activation
-        .save(&shared.host, durability)
-        .map_err(|error| activation.fail(&cell.id, error, now_ms))?;
-    activation.quarantine.end();
-    let record = command.map(|(id, arguments)| IdempotencyRecord {
-        id,
-        arguments,
-        answer: match &answer {
-            Ok(payload) => Ok(payload.clone()),
-            Err(CallError::Rejected(rejection)) => Err(rejection.clone()),
-            Err(other) => unreachable!("a turn that ended well answers or refuses: {other}"),
-        },
-        at_ms: now_ms,
-    });
+        .save(&shared.host, durability, !effects.is_empty())
+        .map_err(|error| activation.fail(&cell.id, error, job.now_ms))?;
+    let record = job.record(&answer);
     let forgotten = match &record {
         Some(record) => activation.remember(record.clone(), durability),
         None => Vec::new(),
     };
-    if durability == Durability::Memory || !(changed || record.is_some()) {
+    let loaded = activation.loaded_mut().expect("it was loaded to run");
+    apply(cell, job, effects, loaded);
+    let effects = loaded.agenda.has_changes();
+    if durability == Durability::Memory || !(changed || record.is_some() || effects) {
         return Ok((answer, None));
     }
-    let state = activation.loaded().and_then(|loaded| loaded.state.clone());
-    let commit = EntityCommit {
-        state: match state {
-            Some(state) if changed => StateChange::Put(state),
+    let mut commit = EntityCommit {
+        state: match &loaded.state {
+            Some(state) if changed => StateChange::Put(state.clone()),
             _ => StateChange::Keep,
         },
         remembered: record.into_iter().collect(),
         forgotten,
         ..EntityCommit::new(cell.id.clone())
     };
+    loaded.agenda.take_changes(&mut commit);
     Ok((answer, Some(commit)))
+}
+
+/// Takes over a turn's effects, to be committed with its state.
+fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activation::Loaded) {
+    if let Command::Fire { timer, .. } = &job.command {
+        // Before what the turn did: it may have set the timer anew.
+        loaded.agenda.fired(&timer.name, &timer.key, now_ms());
+    }
+    if !effects.is_empty() {
+        let after = match loaded.durability {
+            Durability::Durable => cell.commit_numbers().1,
+            Durability::Memory => 0,
+        };
+        loaded.agenda.apply(&cell.id, effects, job.now_ms, after);
+    }
+    loaded.agenda_changed();
+}
+
+impl Job {
+    fn turn<'a>(
+        &'a self,
+        names: &'a Arc<BTreeSet<String>>,
+        pending: (usize, usize),
+        calls: Option<&'a Arc<dyn Calls>>,
+    ) -> Turn<'a> {
+        self.command
+            .turn(self.query, self.deadline, names, pending, calls)
+    }
+
+    /// A copy of what the guest is handed, for a turn that waits.
+    fn owned(&self) -> OwnedTurn {
+        OwnedTurn {
+            command: self.command.clone(),
+            query: self.query,
+            deadline: self.deadline,
+        }
+    }
+
+    /// Who waits for the turn.
+    fn chain(&self) -> Vec<EntityId> {
+        match &self.command {
+            Command::Call(envelope) => envelope.chain.clone(),
+            Command::Fire { .. } => Vec::new(),
+        }
+    }
+
+    fn record(&self, answer: &Answer) -> Option<IdempotencyRecord> {
+        let (id, arguments) = self.id.clone()?;
+        Some(IdempotencyRecord {
+            id,
+            arguments,
+            answer: match answer {
+                Ok(payload) => Ok(payload.clone()),
+                Err(CallError::Rejected(rejection)) => Err(rejection.clone()),
+                Err(other) => unreachable!("a turn that ended well answers or refuses: {other}"),
+            },
+            at_ms: self.now_ms,
+        })
+    }
+}
+
+impl Command {
+    fn turn<'a>(
+        &'a self,
+        query: bool,
+        deadline: Instant,
+        names: &'a Arc<BTreeSet<String>>,
+        (sends_pending, sends_pending_bytes): (usize, usize),
+        calls: Option<&'a Arc<dyn Calls>>,
+    ) -> Turn<'a> {
+        let (input, caller, key, attempt, deadline_left_ms) = match self {
+            Self::Call(envelope) => (
+                Input::Call {
+                    method: &envelope.method,
+                    arguments: &envelope.arguments,
+                },
+                &envelope.caller,
+                &envelope.key,
+                envelope.attempt,
+                envelope.deadline_left_ms,
+            ),
+            Self::Fire { timer, caller, key } => (
+                Input::Timer {
+                    name: &timer.name,
+                    fire: timer.fire,
+                    payload: &timer.payload,
+                },
+                caller,
+                key,
+                1,
+                left_ms(deadline),
+            ),
+        };
+        Turn {
+            input,
+            caller,
+            key,
+            attempt,
+            deadline_left_ms,
+            deadline,
+            query,
+            timers: names,
+            sends_pending,
+            sends_pending_bytes,
+            calls,
+        }
+    }
 }
 
 /// Refuses an entity in quarantine.
 fn admit(cell: &Cell, activation: &Activation) -> Result<(), CallError> {
-    let now = Instant::now();
-    match activation.quarantine.refusal(now) {
+    match activation.quarantine.refusal(Instant::now()) {
         None => Ok(()),
         Some(quarantined) => Err(CallError::Quarantined {
             entity: cell.id.clone(),
             reason: quarantined.reason,
-            retry_after_ms: u64::try_from((quarantined.until - now).as_millis())
-                .unwrap_or(u64::MAX),
+            retry_after_ms: left_ms(quarantined.until),
         }),
     }
 }
 
-/// Lets the guest handle a call. The outer error means that the turn was undone; the inner one is the guest's refusal.
-fn handle(
-    shared: &Shared,
-    cell: &Cell,
-    activation: &mut Activation,
-    envelope: &Envelope,
-    now_ms: u64,
-) -> Result<Answer, CallError> {
-    let instance = activation.instance().expect("it was just started");
-    let turn = Turn {
-        caller: &envelope.caller,
-        key: &envelope.key,
-        attempt: envelope.attempt,
-        deadline_left_ms: envelope.deadline_left_ms,
-        method: &envelope.method,
-        arguments: &envelope.arguments,
-    };
-    let answer = shared.host.handle(instance, &turn);
-    let failed = instance.failed();
-    activation.log(&cell.id);
-    match answer {
-        Err(error) if failed => Err(activation.fail(&cell.id, error, now_ms)),
-        answer => Ok(answer),
+pub(super) fn unknown_method(version: &KindVersion, method: &str) -> CallError {
+    let methods = &version.record.description.methods;
+    CallError::UnknownMethod {
+        kind: version.record.name.clone(),
+        method: method.to_owned(),
+        known: methods.iter().map(|method| method.name.clone()).collect(),
     }
 }
 
-fn method<'a>(
-    version: &'a KindVersion,
-    envelope: &Envelope,
-) -> Result<&'a MethodDescription, CallError> {
-    let description = &version.record.description;
-    description
-        .method(&envelope.method)
-        .ok_or_else(|| CallError::UnknownMethod {
-            kind: version.record.name.clone(),
-            method: envelope.method.clone(),
-            known: description
-                .methods
-                .iter()
-                .map(|method| method.name.clone())
-                .collect(),
-        })
-}
-
-fn forget(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation, reply: Reply) {
-    activation.forget();
+fn forget(
+    shared: &Shared,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    version: &KindVersion,
+    reply: Reply,
+) {
+    let durability = version.record.durability;
+    let mut commit = EntityCommit::delete(cell.id.clone());
+    // What cannot be read can be deleted all the same; its row in the index of entities to wake then stays, as a hint.
+    if let Ok(loaded) = activation.load(&shared.store, &cell.id, durability) {
+        commit.wake.before = loaded.agenda.wake_on_disk();
+    }
+    activation.forget(durability);
     // Whatever could not be written is not to be written any more.
     cell.take_unwritten();
-    let commit = EntityCommit::delete(cell.id.clone());
-    cell.commit(
-        shared,
-        commit,
-        reply,
-        Ok(entia_protocol::Payload::default()),
-    );
+    cell.commit(shared, commit, Some((reply, Ok(Payload::default()))));
 }
 
-/// The wall clock, in milliseconds since 1970. It decides the age of idempotency records; all else that
-/// it is used for is shown to people.
+fn left_ms(until: Instant) -> u64 {
+    let left = until.saturating_duration_since(Instant::now());
+    u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The wall clock, in milliseconds since 1970. It decides the age of idempotency records and messages and when timers are
+/// due; all else that it is used for is shown to people.
 pub(crate) fn now_ms() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -12,7 +12,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use entia_wasm::engine::THREAD_STACK_BYTES;
 
 use super::cell::Cell;
-use super::{Shared, passivation, turn};
+use super::{Shared, passivation, turn, wakes};
 
 /// Turns of one entity before another gets the thread.
 const TURNS_PER_VISIT: usize = 16;
@@ -26,6 +26,7 @@ const SWEEP_EVERY: Duration = Duration::from_millis(500);
 
 /// The threads, until [`Workers::end`].
 pub(super) struct Workers {
+    shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
     watch: Option<JoinHandle<()>>,
     stop: Option<Sender<()>>,
@@ -92,7 +93,15 @@ impl Workers {
                 }
             })?;
         threads.push(idle);
+        let waking = std::thread::Builder::new()
+            .name("entia-wakes".into())
+            .spawn({
+                let shared = Arc::clone(shared);
+                move || wakes::run(&shared)
+            })?;
+        threads.push(waking);
         Ok(Self {
+            shared: Arc::clone(shared),
             threads,
             watch: Some(watch),
             stop: Some(stop),
@@ -103,6 +112,7 @@ impl Workers {
     /// Lets the visits under way end, and the threads with them.
     pub(super) fn end(&mut self) {
         drop(self.stop.take());
+        self.shared.wakes.end();
         self.spares.ended.store(true, Ordering::SeqCst);
         self.spares.set_wanted(usize::MAX);
         for thread in self.threads.drain(..).chain(self.watch.take()) {
@@ -156,19 +166,9 @@ impl Worker {
     fn visit(&self, cell: &Arc<Cell>) {
         let now = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.busy.store(now.max(1), Ordering::Relaxed);
-        let mut more = true;
-        {
-            let mut activation = cell.activation();
-            for _ in 0..TURNS_PER_VISIT {
-                let Some(work) = cell.pop() else {
-                    more = false;
-                    break;
-                };
-                turn::run(&self.shared, cell, &mut activation, work);
-            }
-        }
+        let next = self.turns(cell);
         cell.touch(self.shared.now_ms());
-        if more {
+        if next == Next::More {
             // Still scheduled: behind the others.
             self.shared
                 .queue
@@ -178,6 +178,44 @@ impl Worker {
         passivation::make_room(&self.shared);
         self.busy.store(0, Ordering::Relaxed);
     }
+}
+
+impl Worker {
+    fn turns(&self, cell: &Arc<Cell>) -> Next {
+        let mut activation = cell.activation();
+        for _ in 0..TURNS_PER_VISIT {
+            let waits = if activation.waiting().is_some() {
+                !turn::resume(&self.shared, cell, &mut activation)
+            } else {
+                let Some(work) = cell.pop() else {
+                    turn::flush(&self.shared, cell, &mut activation);
+                    return Next::Nothing;
+                };
+                turn::run(&self.shared, cell, &mut activation, work);
+                activation.waiting().is_some()
+            };
+            if waits && cell.begin_waiting() {
+                return Next::Woken;
+            }
+            if waits {
+                // Woken already, most likely by its own tick: behind the others.
+                return Next::More;
+            }
+        }
+        turn::flush(&self.shared, cell, &mut activation);
+        Next::More
+    }
+}
+
+/// How a visit ended.
+#[derive(PartialEq, Eq)]
+enum Next {
+    /// The mailbox may have more, or a turn has more to run: the cell stays scheduled.
+    More,
+    /// A turn waits: the cell stays scheduled, and comes back when it is woken.
+    Woken,
+    /// The cell is no longer scheduled.
+    Nothing,
 }
 
 /// Wakes as many spares as workers are held by long turns.

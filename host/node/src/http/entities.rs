@@ -5,23 +5,28 @@ use std::time::{Duration, Instant};
 
 use axum::body::Bytes;
 use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::Response;
 use entia_api::ApiError;
 use entia_api::body::{
-    Activation, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery, QuarantineBody,
+    Activation, DeadLetterBody, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery,
+    QuarantineBody, SentBody, TimerBody,
 };
 use entia_api::convert::{json_bytes_max, json_from_payload};
 use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, RELEASE, parse_entity_path};
 use entia_protocol::{
-    CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Payload, Subject,
+    CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Payload,
+    SendRecord, Subject, TimerRecord,
 };
+
+use entia_storage::StoredEntity;
 
 use super::respond::{Answered, allowed, json, json_text};
 use super::{Api, blocking, body, header};
 use crate::Inner;
-use crate::catalog::KindVersion;
+use crate::catalog::{Kind, KindVersion};
 use crate::deploy::unreadable;
-use crate::executor::{Quarantined, StateSummary};
+use crate::executor::{AgendaSummary, Quarantined, StateSummary, now_ms};
 
 /// Without `Entia-Deadline-Ms`.
 const DEADLINE_MS_DEFAULT: u64 = 10_000;
@@ -60,7 +65,7 @@ pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
 
 async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> Answered {
     let arrived = Instant::now();
-    no_query(&request)?;
+    let send = is_send(&request)?;
     let kind = api.node.kind_of(&entity)?;
     let version = kind.current();
     if !version.schemas.contains_key(&method) {
@@ -92,6 +97,19 @@ async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> 
             may_have_run: false,
         })??;
     let arguments = arguments(&version, &method, json, payload_bytes_max).await?;
+    if send {
+        let send = SendRecord {
+            number: 0,
+            target: entity,
+            method,
+            arguments,
+            caller: Caller::Anonymous,
+            key: repeatable(key),
+            accepted_ms: now_ms(),
+            dead: None,
+        };
+        return accept(api, &kind, send, deadline).await;
+    }
     let left = deadline.saturating_duration_since(Instant::now());
     let envelope = Envelope {
         entity,
@@ -110,6 +128,41 @@ async fn call(api: &Api, entity: EntityId, method: String, request: Request) -> 
         .answer()
         .await?;
     Ok(json_text(result(answer).await?))
+}
+
+/// Hands a message to its entity. Its answer comes when the message cannot be lost any more, before it is executed.
+async fn accept(api: &Api, kind: &Arc<Kind>, send: SendRecord, deadline: Instant) -> Answered {
+    let key = send.key.to_string();
+    let accepted = api.node.executor.send(kind, send);
+    tokio::time::timeout_at(deadline.into(), accepted)
+        .await
+        .map_err(|_elapsed| CallError::DeadlineExceeded { may_have_run: true })??;
+    let mut response = json(&SentBody {
+        accepted: true,
+        key,
+    });
+    *response.status_mut() = StatusCode::ACCEPTED;
+    Ok(response)
+}
+
+/// A message may be delivered more than once, so its key has to be remembered whoever drew it.
+fn repeatable(key: CommandKey) -> CommandKey {
+    match key {
+        CommandKey::Random(drawn) => CommandKey::Derived(drawn),
+        key => key,
+    }
+}
+
+/// Whether the caller does not want to wait for the result.
+fn is_send(request: &Request) -> Result<bool, ApiError> {
+    match request.uri().query() {
+        None | Some("" | "mode=call") => Ok(false),
+        Some("mode=send") => Ok(true),
+        Some(query) => Err(ApiError::BadQuery {
+            name: query.split(['=', '&']).next().unwrap_or(query).to_owned(),
+            message: "there is `mode`, which is call or send".to_owned(),
+        }),
+    }
 }
 
 /// Converts a call's arguments; many of them away from the connections, which would wait.
@@ -177,12 +230,23 @@ fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBo
     let on_disk = node.store.load(entity).map_err(unreadable)?;
     let disk_state = on_disk.as_ref().and_then(|stored| stored.state.as_ref());
     let summary = seen.summary;
-    let has_state = summary.state.is_some() || disk_state.is_some();
+    let has_agenda = |stored: &StoredEntity| !(stored.timers.is_empty() && stored.sends.is_empty());
+    let has_state = summary.state.is_some()
+        || disk_state.is_some()
+        || seen.agenda.is_some()
+        || on_disk.as_ref().is_some_and(has_agenda);
     if !(has_state || summary.live || summary.failures > 0) {
         return Err(ApiError::UnknownEntity {
             entity: entity.clone(),
         });
     }
+    let agenda = match (seen.agenda, on_disk.as_ref()) {
+        (Some(agenda), _) => agenda,
+        (None, Some(stored)) if !seen.loaded => {
+            Arc::new(AgendaSummary::new(stored.timers.clone(), &stored.sends))
+        }
+        _ => Arc::default(),
+    };
     let state = summary.state.or(disk_state.map(|state| StateSummary {
         kind_version: state.kind_version,
         schema_version: state.schema_version,
@@ -210,6 +274,31 @@ fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBo
         last_failure: seen
             .last_failure
             .map(|(at_ms, message)| FailureBody { at_ms, message }),
+        timers: agenda.timers.iter().map(timer_body).collect(),
+        sends_pending: agenda.sends_pending as u64,
+        dead_letters: agenda.dead.iter().filter_map(dead_letter_body).collect(),
+    })
+}
+
+fn timer_body(timer: &TimerRecord) -> TimerBody {
+    TimerBody {
+        name: timer.name.clone(),
+        due_ms: timer.due_ms,
+        period_ms: timer.period_ms,
+        fire: timer.fire,
+    }
+}
+
+fn dead_letter_body(send: &SendRecord) -> Option<DeadLetterBody> {
+    let dead = send.dead.clone()?;
+    Some(DeadLetterBody {
+        target: send.target.to_string(),
+        method: send.method.clone(),
+        key: send.key.to_string(),
+        accepted_ms: send.accepted_ms,
+        at_ms: dead.at_ms,
+        code: dead.code,
+        message: dead.message,
     })
 }
 

@@ -107,7 +107,7 @@ fn delete_kind(
     })
 }
 
-fn delete_closed(node: &Inner, kind: &Kind, with_entities: bool) -> Result<u64, ApiError> {
+fn delete_closed(node: &Inner, kind: &Arc<Kind>, with_entities: bool) -> Result<u64, ApiError> {
     let name = kind.name();
     node.executor.drain_kind(kind)?;
     let entities = if with_entities {

@@ -1,0 +1,374 @@
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use entia_protocol::{
+    CallError, Caller, CommandKey, DeadLetter, EntityId, SendRecord, TimerRecord, wake_ms,
+};
+use entia_storage::{EntityCommit, WakeChange};
+use entia_wasm::{Effects, TimerChange};
+
+/// What an entity has to do by itself: its timers, and its messages that have to be delivered. Part of its state.
+///
+/// ```text
+///   a turn ends ──► accepted ──commit on disk──► in flight ──answer──► gone, or a dead letter
+///                                  ▲                 │
+///                                  └──── waits ◄─────┘ no answer
+/// ```
+/// Messages to one target leave one after the other, those to others meanwhile. A message leaves only when the commit that
+/// it came with is on disk. Times are in milliseconds since 1970.
+#[derive(Default)]
+pub(super) struct Agenda {
+    timers: BTreeMap<String, TimerRecord>,
+    /// The names of `timers`, for turns.
+    names: Arc<BTreeSet<String>>,
+    /// By number; dead letters as well.
+    sends: BTreeMap<u64, SendRecord>,
+    /// The targets of messages on their way.
+    routes: BTreeMap<EntityId, Route>,
+    pending: usize,
+    pending_bytes: usize,
+    /// What the store does not have yet.
+    changed_timers: BTreeSet<String>,
+    changed_sends: BTreeSet<u64>,
+    wake_on_disk: Option<u64>,
+    /// Another one after each change, for those who look; 0 for an agenda that never had anything.
+    revision: u64,
+}
+
+/// The messages to one target.
+struct Route {
+    /// In the order in which they leave, each with the commit that has to be on disk before.
+    queue: VecDeque<(u64, u64)>,
+    /// Tries of the first one so far.
+    attempts: u32,
+    /// When the first one is tried next; none while it is in flight.
+    try_at_ms: Option<u64>,
+}
+
+/// A message that leaves now.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Departure {
+    pub(super) send: SendRecord,
+    /// 1 for the first.
+    pub(super) attempt: u32,
+}
+
+/// What became of a message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Delivered {
+    /// The target executed it.
+    Done,
+    /// It is tried again.
+    Again,
+    /// It is given up.
+    Dead(SendRecord),
+    /// There is no such message any more.
+    Unknown,
+}
+
+/// What people see of an agenda.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct AgendaSummary {
+    pub(crate) timers: Vec<TimerRecord>,
+    pub(crate) sends_pending: usize,
+    pub(crate) dead: Vec<SendRecord>,
+}
+
+/// The first wait after a try that had no answer. Each further one is twice as long.
+const FIRST_WAIT_MS: u64 = 100;
+const LONGEST_WAIT_MS: u64 = 60_000;
+
+impl Agenda {
+    /// Takes up what is stored.
+    pub(super) fn restore(timers: Vec<TimerRecord>, sends: Vec<SendRecord>) -> Self {
+        let mut agenda = Self {
+            wake_on_disk: wake_ms(&timers, &sends),
+            ..Self::default()
+        };
+        for timer in timers {
+            Arc::make_mut(&mut agenda.names).insert(timer.name.clone());
+            agenda.timers.insert(timer.name.clone(), timer);
+        }
+        for send in sends {
+            agenda.put(send, 0);
+        }
+        if agenda.wake_on_disk.is_some() || !agenda.sends.is_empty() {
+            agenda.touch();
+        }
+        agenda
+    }
+
+    /// The names of the timers.
+    pub(super) fn names(&self) -> &Arc<BTreeSet<String>> {
+        &self.names
+    }
+
+    /// Messages on their way, and the bytes of their arguments.
+    pub(super) fn pending(&self) -> (usize, usize) {
+        (self.pending, self.pending_bytes)
+    }
+
+    /// Takes over what a turn of `me` wants done. Messages leave after the commit numbered `after`.
+    pub(super) fn apply(&mut self, me: &EntityId, effects: Effects, now_ms: u64, after: u64) {
+        for change in effects.timers {
+            match change {
+                TimerChange::Set(timer) => self.set_timer(timer),
+                TimerChange::Cancel(name) => self.remove_timer(&name),
+            }
+        }
+        for outgoing in effects.sends {
+            let send = SendRecord {
+                number: 0,
+                target: outgoing.target,
+                method: outgoing.method,
+                arguments: outgoing.arguments,
+                caller: Caller::Entity(me.clone()),
+                key: outgoing.key,
+                accepted_ms: now_ms,
+                dead: None,
+            };
+            self.accept(send, after);
+        }
+    }
+
+    /// Takes a message over; the agenda numbers it.
+    pub(super) fn accept(&mut self, send: SendRecord, after: u64) {
+        let number = self
+            .sends
+            .last_key_value()
+            .map_or(1, |(number, _)| number + 1);
+        self.changed_sends.insert(number);
+        self.touch();
+        self.put(SendRecord { number, ..send }, after);
+    }
+
+    /// Takes note that a timer fired.
+    pub(super) fn fired(&mut self, name: &str, key: &CommandKey, now_ms: u64) {
+        let Some(timer) = self.timers.get(name).filter(|timer| timer.key == *key) else {
+            return;
+        };
+        match timer.clone().fired(now_ms) {
+            Some(next) => self.set_timer(next),
+            None => self.remove_timer(name),
+        }
+    }
+
+    /// The timer that has to fire now, if there is one: the one that is due longest.
+    pub(super) fn due_timer(&self, now_ms: u64) -> Option<&TimerRecord> {
+        let due = self.timers.values().filter(|timer| timer.due_ms <= now_ms);
+        due.min_by_key(|timer| timer.due_ms)
+    }
+
+    /// The messages that leave now, given the last commit that is on disk.
+    pub(super) fn depart(&mut self, now_ms: u64, settled: u64) -> Vec<Departure> {
+        let mut departures = Vec::new();
+        for route in self.routes.values_mut() {
+            let Some(&(number, after)) = route.queue.front() else {
+                continue;
+            };
+            let ready = route.try_at_ms.is_some_and(|at_ms| at_ms <= now_ms) && after <= settled;
+            if let Some(send) = self.sends.get(&number).filter(|_| ready) {
+                route.try_at_ms = None;
+                route.attempts += 1;
+                departures.push(Departure {
+                    send: send.clone(),
+                    attempt: route.attempts,
+                });
+            }
+        }
+        departures
+    }
+
+    /// Takes note of the answer to a message.
+    pub(super) fn delivered(
+        &mut self,
+        number: u64,
+        key: &CommandKey,
+        outcome: Result<(), CallError>,
+        now_ms: u64,
+    ) -> Delivered {
+        let Some(send) = self.sends.get(&number).filter(|send| send.key == *key) else {
+            return Delivered::Unknown;
+        };
+        let Some(route) = self.routes.get_mut(&send.target) else {
+            return Delivered::Unknown;
+        };
+        let error = match outcome {
+            Ok(()) => {
+                self.take_first(&send.target.clone(), now_ms);
+                self.sends.remove(&number);
+                return Delivered::Done;
+            }
+            Err(error) => error,
+        };
+        let final_answer = matches!(
+            error,
+            CallError::Rejected(_) | CallError::KeyReused { .. } | CallError::BadResult { .. }
+        );
+        let too_old = now_ms.saturating_sub(send.accepted_ms) >= SendRecord::AGE_MS_MAX;
+        if !final_answer && !too_old {
+            let asked_ms = match &error {
+                CallError::Overloaded { retry_after_ms, .. }
+                | CallError::Quarantined { retry_after_ms, .. } => *retry_after_ms,
+                _ => 0,
+            };
+            let doubled = FIRST_WAIT_MS << route.attempts.saturating_sub(1).min(16);
+            let wait_ms = doubled.max(asked_ms).min(LONGEST_WAIT_MS);
+            route.try_at_ms = Some(now_ms.saturating_add(wait_ms));
+            return Delivered::Again;
+        }
+        let letter = DeadLetter {
+            at_ms: now_ms,
+            code: error.code().to_owned(),
+            message: error.to_string(),
+        };
+        self.take_first(&send.target.clone(), now_ms);
+        let send = self.sends.get_mut(&number).expect("it was just found");
+        send.dead = Some(letter);
+        let dead = send.clone();
+        self.drop_oldest_dead();
+        Delivered::Dead(dead)
+    }
+
+    /// When there is something to do next; in the past if it could be done now.
+    pub(super) fn next_ms(&self) -> Option<u64> {
+        let timers = self.timers.values().map(|timer| timer.due_ms);
+        let routes = self.routes.values().filter_map(|route| route.try_at_ms);
+        timers.chain(routes).min()
+    }
+
+    /// Whether an answer to a message is awaited.
+    pub(super) fn in_flight(&self) -> bool {
+        self.routes.values().any(|route| route.try_at_ms.is_none())
+    }
+
+    /// Whether there is anything that the store does not have.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changed_timers.is_empty() || !self.changed_sends.is_empty()
+    }
+
+    /// Puts into a commit what the store does not have.
+    pub(super) fn take_changes(&mut self, commit: &mut EntityCommit) {
+        if !self.has_changes() {
+            return;
+        }
+        let timers = std::mem::take(&mut self.changed_timers).into_iter();
+        commit.timers = timers
+            .map(|name| {
+                let timer = self.timers.get(&name).cloned();
+                (name, timer)
+            })
+            .collect();
+        let sends = std::mem::take(&mut self.changed_sends).into_iter();
+        commit.sends = sends
+            .map(|number| (number, self.sends.get(&number).cloned()))
+            .collect();
+        let after = wake_ms(self.timers.values(), self.sends.values());
+        commit.wake = WakeChange {
+            before: self.wake_on_disk,
+            after,
+        };
+        self.wake_on_disk = after;
+    }
+
+    /// The row that the store's index has of this entity.
+    pub(super) fn wake_on_disk(&self) -> Option<u64> {
+        self.wake_on_disk
+    }
+
+    /// Another number after each change.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    /// What people see; none if there is nothing.
+    pub(super) fn summary(&self) -> Option<AgendaSummary> {
+        if self.timers.is_empty() && self.sends.is_empty() {
+            return None;
+        }
+        Some(AgendaSummary::new(
+            self.timers.values().cloned().collect(),
+            self.sends.values(),
+        ))
+    }
+
+    fn touch(&mut self) {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        self.revision = NEXT.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn put(&mut self, send: SendRecord, after: u64) {
+        if send.dead.is_none() {
+            self.pending += 1;
+            self.pending_bytes += send.arguments.0.len();
+            let route = self.routes.entry(send.target.clone()).or_insert(Route {
+                queue: VecDeque::new(),
+                attempts: 0,
+                try_at_ms: Some(send.accepted_ms),
+            });
+            route.queue.push_back((send.number, after));
+        }
+        self.sends.insert(send.number, send);
+    }
+
+    /// Removes the first message of a route: it is no longer on its way. The next one may leave at once.
+    fn take_first(&mut self, target: &EntityId, now_ms: u64) {
+        self.touch();
+        let route = self.routes.get_mut(target).expect("the caller has seen it");
+        let (number, _) = route.queue.pop_front().expect("one was in flight");
+        self.changed_sends.insert(number);
+        self.pending -= 1;
+        self.pending_bytes -= self.sends[&number].arguments.0.len();
+        route.attempts = 0;
+        route.try_at_ms = Some(now_ms);
+        if route.queue.is_empty() {
+            self.routes.remove(target);
+        }
+    }
+
+    fn drop_oldest_dead(&mut self) {
+        let dead = self.sends.values().filter(|send| send.dead.is_some());
+        let numbers: Vec<_> = dead.map(|send| send.number).collect();
+        let over = numbers.len().saturating_sub(SendRecord::DEAD_MAX);
+        for number in &numbers[..over] {
+            self.sends.remove(number);
+            self.changed_sends.insert(*number);
+        }
+    }
+
+    fn set_timer(&mut self, timer: TimerRecord) {
+        self.touch();
+        self.changed_timers.insert(timer.name.clone());
+        if !self.names.contains(&timer.name) {
+            Arc::make_mut(&mut self.names).insert(timer.name.clone());
+        }
+        self.timers.insert(timer.name.clone(), timer);
+    }
+
+    fn remove_timer(&mut self, name: &str) {
+        if self.timers.remove(name).is_some() {
+            self.touch();
+            self.changed_timers.insert(name.to_owned());
+            Arc::make_mut(&mut self.names).remove(name);
+        }
+    }
+}
+
+impl AgendaSummary {
+    pub(crate) fn new<'a>(
+        timers: Vec<TimerRecord>,
+        sends: impl IntoIterator<Item = &'a SendRecord>,
+    ) -> Self {
+        let (dead, pending): (Vec<_>, Vec<_>) =
+            sends.into_iter().partition(|send| send.dead.is_some());
+        Self {
+            timers,
+            sends_pending: pending.len(),
+            dead: dead.into_iter().cloned().collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

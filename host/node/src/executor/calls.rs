@@ -1,0 +1,170 @@
+//! Carries out the calls that turns make, and refuses those that would wait for ever.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use entia_protocol::{CallError, Caller, EntityId, Envelope, Subject};
+use entia_wasm::{Answering, Calls, GuestCall};
+
+use super::Shared;
+use super::cell::Cell;
+use super::delivery::{self, Answer};
+use super::turn::unknown_method;
+
+/// The calls of one turn.
+pub(super) struct TurnCalls {
+    pub(super) shared: Arc<Shared>,
+    pub(super) cell: Arc<Cell>,
+    /// The turn is a query: so must be what it calls.
+    pub(super) query: bool,
+    /// Who waits for the turn, outermost first.
+    pub(super) chain: Vec<EntityId>,
+}
+
+impl Calls for TurnCalls {
+    fn call(&self, call: GuestCall) -> Answering {
+        let (shared, cell) = (Arc::clone(&self.shared), Arc::clone(&self.cell));
+        let mut chain = self.chain.clone();
+        chain.push(cell.id.clone());
+        let query = self.query;
+        Box::pin(async move { carry_out(shared, cell, query, chain, call).await })
+    }
+}
+
+async fn carry_out(
+    shared: Arc<Shared>,
+    cell: Arc<Cell>,
+    query: bool,
+    chain: Vec<EntityId>,
+    call: GuestCall,
+) -> Answer {
+    // A call tells of the entity's state, so it leaves as answers do: after all that was committed before is on disk.
+    let (reply, settled) = delivery::uncounted_reply();
+    cell.answer(reply, Ok(Default::default()));
+    delivery::received(settled).await?;
+
+    let kind = shared.catalog.find(call.target.kind())?;
+    let version = kind.current();
+    let Some(method) = version.record.description.method(&call.method) else {
+        return Err(unknown_method(&version, &call.method));
+    };
+    if query && !method.query {
+        return Err(CallError::InQuery {
+            kind: kind.name(),
+            method: call.method,
+        });
+    }
+    let bytes_max = version.record.limits.payload_bytes_max;
+    if call.arguments.0.len() as u64 > bytes_max {
+        let subject = Subject::Arguments;
+        return Err(CallError::TooLarge { subject, bytes_max });
+    }
+    let _waiting = shared.waits.begin(&cell.id, &call.target)?;
+    let left = call.deadline.saturating_duration_since(Instant::now());
+    let envelope = Envelope {
+        entity: call.target,
+        method: call.method,
+        arguments: call.arguments,
+        caller: Caller::Entity(cell.id.clone()),
+        key: call.key,
+        attempt: 1,
+        deadline_left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
+        chain,
+    };
+    let ticket = shared.submit_nested(&kind, envelope, call.deadline)?;
+    ticket.answer().await
+}
+
+/// Who waits for whom. An entity waits for one other at a time, so following the chain from any entity takes one look each
+/// and ends, or comes back: the wait that would close such a circle is refused.
+#[derive(Default)]
+pub(super) struct Waits(Arc<Mutex<HashMap<EntityId, EntityId>>>);
+
+/// An entity waits for another as long as this lives.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    waits: Arc<Mutex<HashMap<EntityId, EntityId>>>,
+    who: EntityId,
+}
+
+impl Waits {
+    /// Lets `who` wait for `whom`, unless that waits for `who` already, through others or not.
+    pub(super) fn begin(&self, who: &EntityId, whom: &EntityId) -> Result<Waiting, CallError> {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut chain = vec![who.clone(), whom.clone()];
+        let mut last = whom;
+        while last != who {
+            match waits.get(last) {
+                None => {
+                    waits.insert(who.clone(), whom.clone());
+                    let waits = Arc::clone(&self.0);
+                    let who = who.clone();
+                    return Ok(Waiting { waits, who });
+                }
+                Some(next) => last = next,
+            }
+            chain.push(last.clone());
+        }
+        Err(CallError::Deadlock { chain })
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.waits
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&self.who);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entity(key: &str) -> EntityId {
+        format!("account/{key}").parse().unwrap()
+    }
+
+    fn chain(error: CallError) -> String {
+        match error {
+            CallError::Deadlock { chain } => {
+                let keys: Vec<_> = chain.iter().map(EntityId::key).collect();
+                keys.join(" ")
+            }
+            other => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_entity_cannot_wait_for_itself() {
+        let error = Waits::default()
+            .begin(&entity("a"), &entity("a"))
+            .unwrap_err();
+        assert_eq!(chain(error), "a a");
+    }
+
+    #[test]
+    fn the_wait_that_closes_a_circle_is_refused_with_the_circle() {
+        let waits = Waits::default();
+        let _ab = waits.begin(&entity("a"), &entity("b")).unwrap();
+        let bc = waits.begin(&entity("b"), &entity("c")).unwrap();
+        let error = waits.begin(&entity("c"), &entity("a")).unwrap_err();
+        assert_eq!(chain(error), "c a b c");
+        drop(bc);
+        waits
+            .begin(&entity("c"), &entity("a"))
+            .expect("b no longer waits for c");
+    }
+
+    #[test]
+    fn many_may_wait_for_one() {
+        let waits = Waits::default();
+        let _ac = waits.begin(&entity("a"), &entity("c")).unwrap();
+        let _bc = waits.begin(&entity("b"), &entity("c")).unwrap();
+        let _cd = waits.begin(&entity("c"), &entity("d")).unwrap();
+        let error = waits.begin(&entity("d"), &entity("b")).unwrap_err();
+        assert_eq!(chain(error), "d b c d");
+    }
+}
