@@ -93,6 +93,7 @@ pub mod describe;
 mod entity;
 mod failure;
 mod id;
+mod outgoing;
 mod payload;
 mod rejection;
 mod reply;
@@ -101,10 +102,10 @@ pub mod testing;
 
 pub use bytes::Bytes;
 pub use context::{Context, Level};
-pub use entia_sdk_macros::entity;
+pub use entia_sdk_macros::{entity, entity_ref};
 pub use entity::{Entity, Snapshot};
 pub use failure::{CallError, CallFailure, EffectError};
-pub use id::{Caller, EntityId};
+pub use id::{Caller, EntityId, InvalidId};
 pub use payload::{DecodeError, decode};
 pub use rejection::Rejection;
 pub use schemars;
@@ -113,7 +114,7 @@ pub use schemars;
 pub mod prelude {
     pub use crate::{
         Bytes, CallError, CallFailure, Caller, Context, EffectError, EntityId, Level, Rejection,
-        decode, entity,
+        decode, entity, entity_ref,
     };
     /// The derive of `JsonSchema` refers to its crate by this name.
     pub use schemars::{self, JsonSchema};
@@ -125,7 +126,9 @@ pub mod prelude {
 pub mod __private {
     pub use crate::arguments::Arguments;
     pub use crate::describe::{Method, MethodBuilder};
+    pub use crate::outgoing::Message;
     pub use crate::reply::*;
+    pub use serde::{Deserialize, Serialize};
 
     #[cfg(target_arch = "wasm32")]
     pub use crate::{bindings, component::Component};
