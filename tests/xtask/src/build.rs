@@ -11,7 +11,14 @@ use crate::finish;
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The packages that are guests.
-const GUESTS: [&str; 3] = ["counter", "entia-hostile", "entia-undescribable"];
+const GUESTS: [&str; 6] = [
+    "account",
+    "chat-inbox",
+    "chat-room",
+    "counter",
+    "entia-hostile",
+    "entia-undescribable",
+];
 
 /// Where things are after a build.
 pub(crate) struct Built {
