@@ -59,9 +59,9 @@ impl CallFailure {
         }
     }
 
-    /// A refusal with this error, as a test's answer to a call: see [`Fake::answer`](crate::testing::Fake::answer).
+    /// A rejection with this error, as a test's answer to a call: see [`Fake::answer`](crate::testing::Fake::answer).
     #[cfg(not(target_arch = "wasm32"))]
-    pub fn refused(error: &(impl Serialize + fmt::Display)) -> Self {
+    pub fn rejected(error: &(impl Serialize + fmt::Display)) -> Self {
         Self::Rejected(Rejection::of(error))
     }
 }

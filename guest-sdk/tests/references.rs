@@ -86,7 +86,7 @@ fn a_reference_calls_with_named_arguments_and_receives_the_result() {
 fn a_refusal_keeps_its_type_on_the_way_through_the_caller() {
     let mut ctx = Context::test().build();
     let overdraft = Refusal::Overdraft { missing: 3 };
-    let refused = Err::<u64, _>(CallFailure::refused(&overdraft));
+    let refused = Err::<u64, _>(CallFailure::rejected(&overdraft));
     ctx.fake_mut().answer(&bob(), "withdraw", refused);
     let mut alice = Account::default();
     let failure = ctx
@@ -111,8 +111,9 @@ fn a_reference_sends_without_waiting() {
         method: "deposit".to_owned(),
         arguments: json!({"amount": 5, "note": null}),
     };
-    assert_eq!(host.fake().sends(), [message.clone()]);
-    assert_eq!(host.fake_mut().take_sends(), [message]);
+    let recorded = host.fake().sends();
+    assert_eq!(recorded, [message]);
+    assert_eq!(host.fake_mut().take_sends(), recorded);
     assert_eq!(host.fake().sends(), []);
     assert_eq!(host.fake().calls(), []);
 }

@@ -4,7 +4,7 @@
 //! timer, which runs only while there is something to do; a setting that the operator gives.
 //!
 //! ```text
-//! entia deploy chat-room.wasm --config history_ms=60000
+//! entia deploy chat_room.wasm --config history_ms=60000
 //! entia call chat-room/lobby join '{"member": "chat-inbox/ann"}'
 //! entia call chat-room/lobby post '{"author": "bob", "text": "hello"}'
 //! entia call chat-room/lobby history '{"after": 0}'
