@@ -82,8 +82,8 @@ impl Bank {
         balances.chain(carried).sum()
     }
 
-    /// What accounts believe to be on its way is what messages say.
-    fn check_in_flight(&self) {
+    /// What accounts believe to be on its way is what messages say, and nothing is or comes back to a closed one.
+    fn check_accounts(&self) {
         for key in KEYS {
             let to_or_from = |(from, sent): &&(String, Sent)| match sent.method.as_str() {
                 "receive" => from == key,
@@ -91,7 +91,9 @@ impl Bank {
             };
             let messages = self.messages.iter().filter(to_or_from);
             let amounts = messages.map(|(_, sent)| sent.arguments["amount"].as_u64().unwrap());
-            assert_eq!(self.accounts[key].entity().in_flight, amounts.sum::<u64>());
+            let account = self.accounts[key].entity();
+            assert_eq!(account.in_flight, amounts.sum::<u64>());
+            assert!(!account.closed || account.balance + account.in_flight == 0);
         }
     }
 }
@@ -160,7 +162,7 @@ fn what_a_closed_or_full_account_refuses_comes_back() {
         bank.deliver_all();
         assert_eq!(bank.balance("alice"), 9);
     }
-    bank.check_in_flight();
+    bank.check_accounts();
 }
 
 #[test]
@@ -273,12 +275,12 @@ fn no_order_of_events_makes_or_loses_money() {
                 _ => {}
             }
             assert_eq!(bank.total(), expected, "seed {seed}");
-            bank.check_in_flight();
+            bank.check_accounts();
         }
         bank.deliver_all();
         let balances: u128 = KEYS.iter().map(|key| u128::from(bank.balance(key))).sum();
         assert_eq!(balances, expected, "seed {seed}");
-        bank.check_in_flight();
+        bank.check_accounts();
     }
 }
 
