@@ -52,7 +52,7 @@ impl NodeOptions {
     }
 
     /// Runs a node that is expected to refuse to start, and returns what it said.
-    pub fn rejected(&self) -> Output {
+    pub fn refused(&self) -> Output {
         self.command().output().expect("entia starts")
     }
 
