@@ -4,14 +4,15 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::payload::{decode, encode, encode_arguments};
-use crate::{CallError, CallFailure, Caller, EffectError, EntityId};
+use crate::outgoing::Outgoing;
+use crate::payload::encode;
+use crate::{CallFailure, Caller, EffectError, EntityId};
 
 #[cfg(target_arch = "wasm32")]
 mod imports;
 
 #[cfg(not(target_arch = "wasm32"))]
-use crate::testing::Fake as World;
+pub(crate) use crate::testing::Fake as World;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use imports::Imports as World;
 
@@ -123,7 +124,7 @@ impl Context {
         method: &str,
         arguments: &impl Serialize,
     ) -> Result<T, CallFailure> {
-        self.call_until(target, method, arguments, None)
+        Outgoing::new(target, method, arguments).call(&self.world, None)
     }
 
     /// [`Context::call`] with a deadline of its own, which cannot be later than this turn's.
@@ -134,7 +135,8 @@ impl Context {
         method: &str,
         arguments: &impl Serialize,
     ) -> Result<T, CallFailure> {
-        self.call_until(target, method, arguments, Some(as_ms(deadline)))
+        let deadline_ms = Some(as_ms(deadline));
+        Outgoing::new(target, method, arguments).call(&self.world, deadline_ms)
     }
 
     /// Records a message to another entity. It leaves after this turn, once, in order, and is retried for 24 hours.
@@ -144,8 +146,7 @@ impl Context {
         method: &str,
         arguments: &impl Serialize,
     ) -> Result<(), EffectError> {
-        let arguments = encode_arguments(arguments).map_err(|error| invalid(method, &error))?;
-        self.world.send(target, method, arguments)
+        Outgoing::new(target, method, arguments).send(&self.world)
     }
 
     /// Calls the `#[timer]` function once after the delay. A timer of the same name is replaced.
@@ -188,22 +189,6 @@ impl Context {
     pub(crate) fn begin(&mut self, turn: Turn) {
         self.turn = turn;
     }
-
-    fn call_until<T: DeserializeOwned>(
-        &mut self,
-        target: &EntityId,
-        method: &str,
-        arguments: &impl Serialize,
-        deadline_ms: Option<u64>,
-    ) -> Result<T, CallFailure> {
-        let arguments = encode_arguments(arguments)
-            .map_err(|error| failed("bad_arguments", error.to_string(), false))?;
-        let answer = self.world.call(target, method, arguments, deadline_ms)?;
-        decode(&answer).map_err(|error| {
-            let message = format!("the result of `{method}` is not of the expected type: {error}");
-            failed("bad_result", message, true)
-        })
-    }
 }
 
 /// How much a log line matters.
@@ -227,14 +212,8 @@ fn as_ms(duration: Duration) -> u64 {
     u64::try_from(whole_ms).unwrap_or(u64::MAX)
 }
 
-fn invalid(what: &str, error: &dyn Display) -> EffectError {
-    EffectError::Invalid(format!("the payload of `{what}` has no encoding: {error}"))
-}
-
-fn failed(code: &str, message: String, may_have_run: bool) -> CallFailure {
-    CallFailure::Failed(CallError {
-        code: code.to_owned(),
-        message,
-        may_have_run,
-    })
+fn invalid(name: &str, error: &dyn Display) -> EffectError {
+    EffectError::Invalid(format!(
+        "the payload of timer `{name}` has no encoding: {error}"
+    ))
 }

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::Rejection;
@@ -34,6 +35,35 @@ pub enum EffectError {
     Limit(String),
     /// The address, name or payload is not a valid one; the text says why.
     Invalid(String),
+}
+
+impl CallFailure {
+    /// The error with which the other entity's method refused, as its type. `None` if it is not of that type, or there was
+    /// no answer.
+    ///
+    /// ```
+    /// # use entia_sdk::prelude::*;
+    /// # #[derive(Debug, PartialEq, Deserialize)]
+    /// # enum Refusal { Overdraft { missing: u64 } }
+    /// # fn example(failure: CallFailure) -> Option<u64> {
+    /// match failure.details() {
+    ///     Some(Refusal::Overdraft { missing }) => Some(missing),
+    ///     None => None,
+    /// }
+    /// # }
+    /// ```
+    pub fn details<E: DeserializeOwned>(&self) -> Option<E> {
+        match self {
+            Self::Rejected(rejection) => rejection.details(),
+            Self::Failed(_) => None,
+        }
+    }
+
+    /// A rejection with this error, as a test's answer to a call: see [`Fake::answer`](crate::testing::Fake::answer).
+    #[cfg(not(target_arch = "wasm32"))]
+    pub fn rejected(error: &(impl Serialize + fmt::Display)) -> Self {
+        Self::Rejected(Rejection::of(error))
+    }
 }
 
 impl fmt::Display for CallFailure {

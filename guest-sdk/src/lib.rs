@@ -38,8 +38,11 @@
 //! - **Methods** are all functions of the `#[entity]` block, `pub` or not; helpers go to another `impl` block. `&self`
 //!   makes a query, which changes nothing and has no effects; `&mut self` makes a command. See [`macro@entity`].
 //! - **Refusals**: a method that returns `Result<T, E>` refuses with a typed error. See [`Rejection`].
+//! - **Other entities** are called by references: `AccountRef::new("alice").deposit(5)?` waits for the answer,
+//!   `AccountRef::new("alice").send().deposit(5)?` does not. `#[entity]` makes one beside the type; [`macro@entity_ref`]
+//!   makes one for a kind of another crate.
 //! - **The world** is the [`Context`], an optional first parameter: who calls, the clock, settings, the log, calls and
-//!   messages to other entities, timers.
+//!   messages to other entities whose methods are known at run time only, timers.
 //! - **State** is what serde serializes. The same state has to give the same bytes: use `BTreeMap`, not `HashMap`. When
 //!   its form changes so that old snapshots no longer decode, raise `schema` and write an `#[upgrade]` function; for
 //!   a new field, `#[serde(default)]` is enough.
@@ -77,6 +80,40 @@
 //!     }
 //! }
 //! ```
+//!
+//! Entities that call each other:
+//! ```
+//! # use entia_sdk::prelude::*;
+//! #[derive(Default, Serialize, Deserialize)]
+//! struct Account {
+//!     balance: u64,
+//! }
+//!
+//! #[entity]
+//! impl Account {
+//!     fn withdraw(&mut self, amount: u64) -> Result<u64, String> {
+//!         let left = self.balance.checked_sub(amount);
+//!         self.balance = left.ok_or("there is not that much")?;
+//!         Ok(self.balance)
+//!     }
+//!
+//!     fn collect(&mut self, from: String, amount: u64) -> Result<u64, CallFailure> {
+//!         AccountRef::new(from).withdraw(amount)?;
+//!         self.balance += amount;
+//!         Ok(self.balance)
+//!     }
+//!
+//!     fn collected(&self, report_to: String) -> Result<bool, CallFailure> {
+//!         LedgerRef::new(report_to).knows("account", self.balance)
+//!     }
+//! }
+//!
+//! /// An entity of another component.
+//! #[entity_ref(kind = "ledger")]
+//! trait Ledger {
+//!     fn knows(&self, name: &str, amount: u64) -> bool;
+//! }
+//! ```
 #![warn(missing_docs)]
 
 extern crate self as entia_sdk;
@@ -93,6 +130,7 @@ pub mod describe;
 mod entity;
 mod failure;
 mod id;
+mod outgoing;
 mod payload;
 mod rejection;
 mod reply;
@@ -101,10 +139,10 @@ pub mod testing;
 
 pub use bytes::Bytes;
 pub use context::{Context, Level};
-pub use entia_sdk_macros::entity;
+pub use entia_sdk_macros::{entity, entity_ref};
 pub use entity::{Entity, Snapshot};
 pub use failure::{CallError, CallFailure, EffectError};
-pub use id::{Caller, EntityId};
+pub use id::{Caller, EntityId, InvalidId};
 pub use payload::{DecodeError, decode};
 pub use rejection::Rejection;
 pub use schemars;
@@ -113,7 +151,7 @@ pub use schemars;
 pub mod prelude {
     pub use crate::{
         Bytes, CallError, CallFailure, Caller, Context, EffectError, EntityId, Level, Rejection,
-        decode, entity,
+        decode, entity, entity_ref,
     };
     /// The derive of `JsonSchema` refers to its crate by this name.
     pub use schemars::{self, JsonSchema};
@@ -125,7 +163,9 @@ pub mod prelude {
 pub mod __private {
     pub use crate::arguments::Arguments;
     pub use crate::describe::{Method, MethodBuilder};
+    pub use crate::outgoing::Message;
     pub use crate::reply::*;
+    pub use serde::{Deserialize, Serialize};
 
     #[cfg(target_arch = "wasm32")]
     pub use crate::{bindings, component::Component};

@@ -2,6 +2,7 @@
 //!
 //! - [`Context::test`](crate::Context::test) makes a context for calling methods directly. Its [`Fake`] world records
 //!   sends, timers and log lines, and answers calls as the test says.
+//!   Methods that use references to other entities (`AccountRef`) run in [`Context::turn`](crate::Context::turn).
 //! - [`Host`] drives an entity as the platform does: JSON to MessagePack and back, a snapshot after every command,
 //!   restarts, timers that fire when the test advances the clock.
 //!
@@ -32,8 +33,10 @@ mod builder;
 mod fake;
 mod host;
 mod json;
+mod timers;
 
 pub use builder::ContextBuilder;
-pub use fake::{Fake, LogLine, Sent, Timer};
+pub use fake::{Fake, LogLine, Sent};
 pub use host::{Fired, Host};
 pub use serde_json::{Value, json};
+pub use timers::Timer;

@@ -1,4 +1,4 @@
-//! `#[entity(kind = "..", schema = N, schema_oldest = N)]`, and doc comments.
+//! `#[entity(kind = "..", schema = N, schema_oldest = N)]`, `#[entity_ref(kind = "..")]`, and doc comments.
 
 use proc_macro2::{Span, TokenStream};
 use syn::parse::Parser;
@@ -11,6 +11,12 @@ pub(crate) struct EntityAttributes {
     pub(crate) kind: Option<LitStr>,
     pub(crate) schema: Option<Version>,
     pub(crate) schema_oldest: Option<Version>,
+}
+
+/// What the author wrote in the parentheses of `#[entity_ref]`.
+#[derive(Default)]
+pub(crate) struct ReferenceAttributes {
+    pub(crate) kind: Option<LitStr>,
 }
 
 /// A version of the state's schema.
@@ -34,6 +40,21 @@ impl EntityAttributes {
                     "`#[entity]` takes `kind = \"name\"`, `schema = 2` and `schema_oldest = 1`",
                 ));
             }
+            Ok(())
+        });
+        parser.parse2(tokens)?;
+        Ok(attributes)
+    }
+}
+
+impl ReferenceAttributes {
+    pub(crate) fn parse(tokens: TokenStream) -> Result<Self> {
+        let mut attributes = Self::default();
+        let parser = syn::meta::parser(|meta| {
+            if !meta.path.is_ident("kind") {
+                return Err(meta.error("`#[entity_ref]` takes `kind = \"name\"`"));
+            }
+            attributes.kind = Some(meta.value()?.parse()?);
             Ok(())
         });
         parser.parse2(tokens)?;

@@ -1,8 +1,8 @@
 //! The author's `impl` block, checked.
 
 use proc_macro2::TokenStream;
-use syn::spanned::Spanned;
-use syn::{Error, Ident, ImplItem, ImplItemFn, Item, ItemImpl, Result, Type};
+use syn::ext::IdentExt;
+use syn::{Error, Ident, ImplItem, ImplItemFn, Item, ItemImpl, LitStr, Result, Type};
 
 use crate::attributes::{EntityAttributes, doc, take_marker};
 use crate::method::{Method, error};
@@ -12,6 +12,7 @@ use crate::special::{Timer, Upgrade};
 /// What an entity is, as its author declared it.
 pub(crate) struct Block {
     pub(crate) ty: Type,
+    pub(crate) name: Ident,
     pub(crate) kind: String,
     pub(crate) doc: String,
     pub(crate) schema_version: u32,
@@ -60,8 +61,9 @@ impl Block {
         let upgrade = functions.upgrade;
         let attributes =
             EntityAttributes::parse(attributes).unwrap_or_else(|error| note(&mut errors, error));
-        let kind =
-            kind(&attributes, &block.self_ty).unwrap_or_else(|error| note(&mut errors, error));
+        let name = type_name(&block.self_ty)?.clone();
+        let kind = kind("entity", attributes.kind.as_ref(), &name)
+            .unwrap_or_else(|error| note(&mut errors, error));
         let (schema_version, schema_version_oldest) = versions(&attributes, upgrade.as_ref())
             .unwrap_or_else(|error| note(&mut errors, error));
         if functions.methods.is_empty() && errors.is_empty() {
@@ -75,6 +77,7 @@ impl Block {
         }
         Ok(Self {
             ty: (*block.self_ty).clone(),
+            name,
             kind,
             doc: doc(&block.attrs),
             schema_version,
@@ -121,16 +124,17 @@ impl Functions {
     }
 }
 
-fn kind(attributes: &EntityAttributes, ty: &Type) -> Result<String> {
-    let (kind, span) = match &attributes.kind {
+/// The kind that the attribute names, or the one that the type or trait is named after.
+pub(crate) fn kind(attribute: &str, given: Option<&LitStr>, name: &Ident) -> Result<String> {
+    let (kind, span) = match given {
         Some(literal) => (literal.value(), literal.span()),
-        None => (kebab_case(&type_name(ty)?.to_string()), ty.span()),
+        None => (kebab_case(&name.unraw().to_string()), name.span()),
     };
     if is_kind(&kind) {
         return Ok(kind);
     }
     let message = format!(
-        "`{kind}` is not a kind's name: write `#[entity(kind = \"name\")]` with 1 to 63 characters of a-z, 0-9 and -, \
+        "`{kind}` is not a kind's name: write `#[{attribute}(kind = \"name\")]` with 1 to 63 characters of a-z, 0-9 and -, \
          beginning with a letter"
     );
     Err(Error::new(span, message))
@@ -190,7 +194,7 @@ fn note<T: Default>(errors: &mut Vec<Error>, error: Error) -> T {
     T::default()
 }
 
-fn combine(mut all: Error, next: Error) -> Error {
+pub(crate) fn combine(mut all: Error, next: Error) -> Error {
     all.combine(next);
     all
 }

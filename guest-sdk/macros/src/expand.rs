@@ -3,9 +3,12 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
+use syn::{Type, parse_quote};
 
 use crate::block::{Block, impl_block};
+use crate::contract::{Contract, plain_trait};
 use crate::method::{Method, Output};
+use crate::reference::{Reference, reference};
 use crate::special::Timer;
 
 /// The author's block, and what makes its type an entity; or the block and what is wrong with it, so that the rest of
@@ -21,12 +24,51 @@ pub(crate) fn entity(attributes: TokenStream, item: TokenStream) -> TokenStream 
     let code = match Block::parse(attributes, &mut block) {
         Ok(declared) => {
             let implementation = implementation(&declared);
+            let reference = own_reference(&declared);
             let export = export(&declared);
-            quote! { #implementation #export }
+            quote! { #implementation #reference #export }
         }
         Err(error) => error.into_compile_error(),
     };
     quote! { #block #code }
+}
+
+/// The author's trait, which is what the compiler checks the types of, and the reference made of it.
+pub(crate) fn entity_ref(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    let contract = match plain_trait(item.clone()) {
+        Ok(contract) => contract,
+        Err(error) => {
+            let error = error.into_compile_error();
+            return quote! { #item #error };
+        }
+    };
+    let code = match Contract::parse(attributes, &contract) {
+        Ok(declared) => reference(&Reference {
+            name: &declared.name,
+            visibility: declared.visibility.clone(),
+            kind: &declared.kind,
+            methods: &declared.methods,
+            this: None,
+            lenient: false,
+        }),
+        Err(error) => error.into_compile_error(),
+    };
+    quote! { #[allow(dead_code)] #contract #code }
+}
+
+fn own_reference(block: &Block) -> TokenStream {
+    let this = match &block.ty {
+        Type::Path(path) => Some(&path.path),
+        _ => None,
+    };
+    reference(&Reference {
+        name: &block.name,
+        visibility: parse_quote! { pub },
+        kind: &block.kind,
+        methods: &block.methods,
+        this,
+        lenient: true,
+    })
 }
 
 fn implementation(block: &Block) -> TokenStream {

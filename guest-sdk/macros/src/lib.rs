@@ -1,16 +1,19 @@
-//! The attribute `#[entity]` of `entia-sdk`, which documents it.
+//! The attributes `#[entity]` and `#[entity_ref]` of `entia-sdk`, which documents them.
 //!
 //! ```text
-//! impl block ──parse──► Block (what the author declared, checked) ──expand──► impl Entity for the type, and the export
+//! impl block ──parse──► Block (what the author declared, checked) ──expand──► impl Entity for the type, its reference, the export
+//! trait ───────parse──► Contract (of another component) ──────────expand──► a reference
 //! ```
 //! Everything that can be wrong is found in `parse` and reported at the author's line with what to write instead.
 #![warn(missing_docs)]
 
 mod attributes;
 mod block;
+mod contract;
 mod expand;
 mod method;
 mod names;
+mod reference;
 mod special;
 
 use proc_macro::TokenStream;
@@ -39,8 +42,36 @@ use proc_macro::TokenStream;
 ///   `ctx`, and from the end `payload` and `fire`, can be left out. It returns nothing or a `Result<(), E>`.
 /// - `#[upgrade] fn upgrade(from: u32, bytes: &[u8]) -> Result<Self, String>` reads the state of an older version.
 ///
+/// Beside the type there is a reference to such an entity, by which entities call each other: `impl Counter` makes
+/// `CounterRef`, with the block's methods and
+/// - `CounterRef::new("visits")`, the entity of that key, and `CounterRef::at(id)`, the one of that address;
+/// - `CounterRef::new("visits").increment(5)?`, which waits for the answer: a `Result<u64, CallFailure>`. The error with
+///   which the method refused is in `CallFailure::details`. A query may call queries only;
+/// - `CounterRef::new("visits").send().increment(5)?`, which does not wait: a `Result<(), EffectError>`.
+///
+/// Results are received as owned types, which implement `Deserialize`; arguments implement `Serialize`. A reference that is
+/// not used costs a component nothing.
+///
 /// A component exports one entity, so a crate has one `#[entity]`.
 #[proc_macro_attribute]
 pub fn entity(attributes: TokenStream, item: TokenStream) -> TokenStream {
     expand::entity(attributes.into(), item.into()).into()
+}
+
+/// Makes a reference to a kind of entity of another component, which does not become part of this one.
+///
+/// ```text
+/// #[entity_ref(kind = "account")]
+/// pub trait Account {
+///     fn deposit(&mut self, amount: u64) -> Result<u64, Refusal>;
+/// }
+///
+/// AccountRef::new("alice").deposit(5)?;
+/// ```
+/// The trait declares the methods as the other entity does, those that are called here at least; `ctx` can be left out, and
+/// arguments can be borrowed: `text: &str` stands for the other's `text: String`. The kind's name is that of the trait in
+/// kebab case unless it is given. The reference is the one that `#[entity]` makes beside an entity's type.
+#[proc_macro_attribute]
+pub fn entity_ref(attributes: TokenStream, item: TokenStream) -> TokenStream {
+    expand::entity_ref(attributes.into(), item.into()).into()
 }

@@ -33,8 +33,18 @@ pub(crate) enum Output {
 }
 
 impl Method {
+    /// A method of an entity, which owns its arguments.
     pub(crate) fn parse(function: &ImplItemFn) -> Result<Self> {
-        let signature = &function.sig;
+        let method = Self::declared(&function.attrs, &function.sig)?;
+        method
+            .arguments
+            .iter()
+            .try_for_each(|argument| check_owned(&argument.ty))?;
+        Ok(method)
+    }
+
+    /// A method that is called from here, with arguments that may be borrowed.
+    pub(crate) fn declared(attributes: &[Attribute], signature: &Signature) -> Result<Self> {
         check_form(signature)?;
         let name = method_name(&signature.ident)?;
         let query = is_query(signature)?;
@@ -57,8 +67,8 @@ impl Method {
         }
         Ok(Self {
             name,
-            doc: doc(&function.attrs),
-            conditions: conditions(&function.attrs),
+            doc: doc(attributes),
+            conditions: conditions(attributes),
             query,
             takes_context,
             arguments,
@@ -83,7 +93,12 @@ impl Argument {
         if pattern.by_ref.is_some() || pattern.subpat.is_some() {
             return Err(error(pattern, "write just `name: Type`"));
         }
-        check_owned(&parameter.ty)?;
+        if let Type::ImplTrait(_) = &*parameter.ty {
+            return Err(error(
+                &parameter.ty,
+                "name the type: callers are told the schema of the argument",
+            ));
+        }
         Ok(Self {
             name: pattern.ident.clone(),
             ty: (*parameter.ty).clone(),
@@ -187,10 +202,8 @@ pub(crate) fn error(tokens: &impl quote::ToTokens, message: impl std::fmt::Displ
 
 fn method_name(name: &Ident) -> Result<Ident> {
     let text = name.unraw().to_string();
-    if RESERVED.contains(&text.as_str()) {
-        let message = format!(
-            "`{text}` is reserved: the HTTP API has that word after an entity's address; choose another name"
-        );
+    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| *reserved == text) {
+        let message = format!("`{text}` is reserved: {why}; choose another name");
         return Err(Error::new(name.span(), message));
     }
     if text.starts_with('_') || !text.is_ascii() {
@@ -228,20 +241,14 @@ pub(crate) fn by_reference(receiver: &Receiver) -> Option<bool> {
 }
 
 fn check_owned(ty: &Type) -> Result<()> {
-    match ty {
-        Type::Reference(reference) => {
-            let message = format!(
-                "an argument owns its data: write `{}`",
-                owned(&reference.elem)
-            );
-            Err(error(ty, message))
-        }
-        Type::ImplTrait(_) => Err(error(
-            ty,
-            "name the type: callers are told the schema of the argument",
-        )),
-        _ => Ok(()),
-    }
+    let Type::Reference(reference) = ty else {
+        return Ok(());
+    };
+    let message = format!(
+        "an argument owns its data: write `{}`",
+        owned(&reference.elem)
+    );
+    Err(error(ty, message))
 }
 
 /// The owned type to write instead of a reference to this one.
@@ -274,8 +281,18 @@ fn types(arguments: &PathArguments) -> Vec<Type> {
     types.collect()
 }
 
-/// Words that stand where a method does in a path of the HTTP API.
-const RESERVED: [&str; 1] = ["release"];
+/// Names that callers could not use, and why.
+const RESERVED: [(&str, &str); 5] = [
+    (
+        "release",
+        "the HTTP API has that word after an entity's address",
+    ),
+    ("new", OF_A_REFERENCE),
+    ("at", OF_A_REFERENCE),
+    ("id", OF_A_REFERENCE),
+    ("send", OF_A_REFERENCE),
+];
+const OF_A_REFERENCE: &str = "a reference to the entity has a function of that name itself";
 
 #[cfg(test)]
 mod tests {

@@ -9,6 +9,11 @@ use crate::{Bytes, CallError, CallFailure, EffectError, EntityId, Rejection};
 pub(crate) struct Imports;
 
 impl Imports {
+    /// The world of the turn that runs: there is one entity in a component.
+    pub(crate) fn current() -> Self {
+        Self
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         since_1970.map_or(0, |elapsed| elapsed.as_millis() as u64)
@@ -30,7 +35,7 @@ impl Imports {
     }
 
     pub(crate) fn call(
-        &mut self,
+        &self,
         target: &EntityId,
         method: &str,
         arguments: Vec<u8>,
@@ -40,7 +45,7 @@ impl Imports {
     }
 
     pub(crate) fn send(
-        &mut self,
+        &self,
         target: &EntityId,
         method: &str,
         arguments: Vec<u8>,
@@ -49,7 +54,7 @@ impl Imports {
     }
 
     pub(crate) fn after(
-        &mut self,
+        &self,
         name: &str,
         delay_ms: u64,
         payload: Vec<u8>,
@@ -58,7 +63,7 @@ impl Imports {
     }
 
     pub(crate) fn every(
-        &mut self,
+        &self,
         name: &str,
         period_ms: u64,
         payload: Vec<u8>,
@@ -66,7 +71,7 @@ impl Imports {
         Ok(timers::every(name, period_ms, &payload)?)
     }
 
-    pub(crate) fn cancel(&mut self, name: &str) -> Result<bool, EffectError> {
+    pub(crate) fn cancel(&self, name: &str) -> Result<bool, EffectError> {
         Ok(timers::cancel(name)?)
     }
 }

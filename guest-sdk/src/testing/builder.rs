@@ -29,6 +29,26 @@ impl Context {
         self.world()
     }
 
+    /// Calls methods directly that use references to other entities, such as `AccountRef`: a reference has no context and
+    /// finds this one's world while the turn runs. Only in native builds.
+    ///
+    /// ```
+    /// # use entia_sdk::prelude::*;
+    /// #[entity_ref]
+    /// trait Account {
+    ///     fn deposit(&mut self, amount: u64) -> u64;
+    /// }
+    ///
+    /// let alice = EntityId::new("account", "alice");
+    /// let mut ctx = Context::test().answer(&alice, "deposit", Ok(12)).build();
+    /// let balance = ctx.turn(|_ctx| AccountRef::new("alice").deposit(5));
+    /// assert_eq!(balance, Ok(12));
+    /// ```
+    pub fn turn<T>(&mut self, method: impl FnOnce(&mut Self) -> T) -> T {
+        let _turn = self.fake().enter(false);
+        method(self)
+    }
+
     /// The world, to change it between two calls. Only in native builds.
     pub fn fake_mut(&mut self) -> &mut Fake {
         self.world_mut()

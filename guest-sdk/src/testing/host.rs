@@ -69,7 +69,9 @@ impl<E: Entity> Host<E> {
         let turn = Turn::of_test(caller, format!("call/{}", self.turns));
         self.context.begin(turn);
         let before = self.entity.snapshot();
+        let running = self.context.fake().enter(query);
         let outcome = self.entity.handle(&mut self.context, method, &arguments);
+        drop(running);
         if query {
             let unchanged = self.entity.snapshot() == before;
             assert!(
@@ -158,9 +160,11 @@ impl<E: Entity> Host<E> {
         let me: &EntityId = self.context.me();
         let turn = Turn::of_timer(me, &name, fire);
         self.context.begin(turn);
+        let running = self.context.fake().enter(false);
         let outcome = self
             .entity
             .on_timer(&mut self.context, &name, fire, &payload_bytes);
+        drop(running);
         self.store();
         Fired {
             name,

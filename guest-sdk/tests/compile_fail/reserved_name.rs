@@ -8,6 +8,8 @@ struct Counter {
 #[entity]
 impl Counter {
     fn release(&mut self) {}
+
+    fn send(&mut self) {}
 }
 
 fn main() {}

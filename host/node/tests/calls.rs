@@ -27,7 +27,7 @@ fn relay(path: &[&str], by: u64) -> Value {
 }
 
 async fn node(dir: &std::path::Path, durability: Durability) -> Node {
-    let node = Node::start(config(dir)).await.unwrap();
+    let node = fixture::start(config(dir)).await;
     deploy(&node, "caller", "caller", durability).await;
     node
 }

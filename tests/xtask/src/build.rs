@@ -11,9 +11,12 @@ use crate::finish;
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The packages that are guests.
-const GUESTS: [&str; 5] = [
-    "counter",
+const GUESTS: [&str; 8] = [
+    "account",
     "caller",
+    "chat-inbox",
+    "chat-room",
+    "counter",
     "courier",
     "entia-hostile",
     "entia-undescribable",

@@ -62,7 +62,7 @@ pub(super) enum Delivered {
     /// It is tried again.
     Again,
     /// It is given up.
-    Dead(SendRecord),
+    Dead(Box<SendRecord>),
     /// There is no such message any more.
     Unknown,
 }
@@ -228,7 +228,7 @@ impl Agenda {
         send.dead = Some(letter);
         let dead = send.clone();
         self.drop_oldest_dead();
-        Delivered::Dead(dead)
+        Delivered::Dead(Box::new(dead))
     }
 
     /// When there is something to do next; in the past if it could be done now.

@@ -1,0 +1,10 @@
+use entia_sdk::prelude::*;
+
+struct Account;
+
+#[entity_ref]
+impl Account {
+    fn open(&mut self) {}
+}
+
+fn main() {}
