@@ -16,8 +16,8 @@ use crate::finish;
 const COUNTER: &str = "counter-js";
 /// What npm needs to install the same again.
 const LOCK: &str = "package-lock.json";
-/// A copy of the lock file by which the toolchain was installed, written when that was done.
-const INSTALLED: &str = "installed.json";
+/// A copy of the lock file by which the toolchain was installed, written when that was done, and lost when it begins again.
+const INSTALLED: &str = "node_modules/installed.json";
 
 /// Builds the JavaScript counter into `guests`, if it is older than its source.
 pub(crate) fn counter_js(root: &Path, target_dir: &Path, guests: &Path) -> Result<()> {
