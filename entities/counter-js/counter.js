@@ -7,7 +7,7 @@
 // `snapshot` returns. An interface's kebab-case names are camelCase here, a `u64` is a BigInt, an empty `option` is
 // `undefined`, and a WIT `result` is returned or thrown.
 
-import { decode, encode } from '@msgpack/msgpack';
+import { Decoder, Encoder } from '@msgpack/msgpack';
 import { write } from 'entia:entity/log@1.0.0';
 
 import { MOST, SCHEMA_VERSION, describe } from './description.js';
@@ -78,12 +78,14 @@ function rejection(code, message, data) {
   return { code, message, data: pack(data) };
 }
 
-const INTEGERS = { useBigInt64: true };
+// One of each for all calls: each has buffers, which the garbage collector takes its time to free.
+const encoder = new Encoder({ useBigInt64: true });
+const decoder = new Decoder({ useBigInt64: true });
 
 function pack(plain) {
-  return encode(plain, INTEGERS);
+  return encoder.encode(plain);
 }
 
 function unpack(bytes) {
-  return decode(bytes, INTEGERS);
+  return decoder.decode(bytes);
 }
