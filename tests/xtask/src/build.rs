@@ -6,11 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use crate::finish;
+use crate::{finish, foreign};
 
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
-/// The packages that are guests.
+/// The packages that are guests. Those that are not written in Rust are in [`foreign`].
 const GUESTS: [&str; 8] = [
     "account",
     "caller",
@@ -43,7 +43,8 @@ pub(crate) fn everything() -> Result<Built> {
 /// Builds the guests, into a target directory of their own: their flags would spoil the host's cache.
 pub(crate) fn entities() -> Result<PathBuf> {
     ensure_guest_target()?;
-    let target_dir = target_dir()?.join("guests");
+    let target_dir = target_dir()?;
+    let cargo_dir = target_dir.join("guests");
     let packages = GUESTS.iter().flat_map(|package| ["--package", package]);
     finish(
         cargo()
@@ -55,10 +56,12 @@ pub(crate) fn entities() -> Result<PathBuf> {
                 GUEST_TARGET,
                 "--target-dir",
             ])
-            .arg(&target_dir)
+            .arg(&cargo_dir)
             .args(packages),
     )?;
-    Ok(target_dir.join(GUEST_TARGET).join("guest"))
+    let guests = cargo_dir.join(GUEST_TARGET).join("guest");
+    foreign::counter_js(root(), &target_dir, &guests)?;
+    Ok(guests)
 }
 
 /// A cargo in the workspace's root.

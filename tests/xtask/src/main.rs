@@ -5,6 +5,7 @@
 
 mod build;
 mod demo;
+mod foreign;
 
 use std::process::{Command, ExitCode};
 
