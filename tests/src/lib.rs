@@ -5,6 +5,7 @@
 
 mod guests;
 mod node;
+pub mod torture;
 mod wire;
 
 pub use guests::{entia, guest, guests};
