@@ -135,19 +135,14 @@ impl Inner {
         };
         let host = Arc::new(Host::new(&config.data_dir.join("artifacts"), options)?);
         let catalog = Catalog::default();
-        let deployer = Deployer::default();
-        deployer.restore(&Target {
-            store: &store,
-            host: &host,
-            catalog: &catalog,
-        })?;
+        deploy::restore(&store, &host, &catalog)?;
         let executor = Executor::start(store.clone(), Arc::clone(&host), config.executor())
             .map_err(StartError::Threads)?;
         Ok(Self {
             store,
             host,
             catalog,
-            deployer,
+            deployer: Deployer::default(),
             executor,
             started: Instant::now(),
         })
@@ -158,6 +153,7 @@ impl Inner {
             store: &self.store,
             host: &self.host,
             catalog: &self.catalog,
+            executor: &self.executor,
         }
     }
 

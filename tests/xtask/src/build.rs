@@ -11,7 +11,15 @@ use crate::finish;
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The packages that are guests.
-const GUESTS: [&str; 3] = ["counter", "entia-hostile", "entia-undescribable"];
+const GUESTS: [&str; 4] = [
+    "counter",
+    "entia-hostile",
+    "entia-undescribable",
+    "entia-versioned",
+];
+/// A guest of several versions, and the features that make them: `v2` is built as `entia_versioned_v2.wasm`.
+const VERSIONED: &str = "entia-versioned";
+const VERSIONS: [&str; 5] = ["again", "v2", "v2_refuses", "v2_traps", "v3"];
 
 /// Where things are after a build.
 pub(crate) struct Built {
@@ -35,21 +43,28 @@ pub(crate) fn everything() -> Result<Built> {
 pub(crate) fn entities() -> Result<PathBuf> {
     ensure_guest_target()?;
     let target_dir = target_dir()?.join("guests");
+    let built = target_dir.join(GUEST_TARGET).join("guest");
+    // Before the others: they all have one name, and it is to be left with the version that has no feature.
+    for version in VERSIONS {
+        finish(build(&target_dir).args(["--package", VERSIONED, "--features", version]))?;
+        let name = VERSIONED.replace('-', "_");
+        let from = built.join(&name).with_extension("wasm");
+        let to = built.join(format!("{name}_{version}.wasm"));
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     let packages = GUESTS.iter().flat_map(|package| ["--package", package]);
-    finish(
-        cargo()
-            .args([
-                "build",
-                "--profile",
-                "guest",
-                "--target",
-                GUEST_TARGET,
-                "--target-dir",
-            ])
-            .arg(&target_dir)
-            .args(packages),
-    )?;
-    Ok(target_dir.join(GUEST_TARGET).join("guest"))
+    finish(build(&target_dir).args(packages))?;
+    Ok(built)
+}
+
+/// A cargo that builds guests, of which packages are still to be said.
+fn build(target_dir: &Path) -> Command {
+    let mut cargo = cargo();
+    cargo
+        .args(["build", "--profile", "guest", "--target", GUEST_TARGET])
+        .arg("--target-dir")
+        .arg(target_dir);
+    cargo
 }
 
 /// A cargo in the workspace's root.
