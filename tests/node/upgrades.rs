@@ -79,11 +79,22 @@ async fn version(node: &Node) -> u64 {
     kind.unwrap().version
 }
 
-async fn wait_until_cold(node: &Node, entity: &str) {
-    let entity: EntityId = entity.parse().unwrap();
+/// Waits until the node says so of `versioned/KEY`. What it says of an entity may be a moment behind the entity's answer.
+async fn wait_until(node: &Node, key: &str, activation: Activation) {
+    let entity: EntityId = format!("versioned/{key}").parse().unwrap();
     let end = Instant::now() + Duration::from_secs(60);
-    while node.client().inspect(&entity).await.unwrap().activation == Activation::Live {
-        assert!(Instant::now() < end, "{entity} stays live");
+    loop {
+        let found = node.client().inspect(&entity).await;
+        if found
+            .as_ref()
+            .is_ok_and(|found| found.activation == activation)
+        {
+            return;
+        }
+        assert!(
+            Instant::now() < end,
+            "{entity} is not {activation:?}: {found:?}"
+        );
         tokio::task::yield_now().await;
     }
 }
@@ -101,7 +112,7 @@ async fn an_upgrade_keeps_the_states_of_live_passivated_and_stored_entities() {
 
         let node = options.start();
         add(&node, "passivated", 2).await;
-        wait_until_cold(&node, "versioned/passivated").await;
+        wait_until(&node, "passivated", Activation::Cold).await;
         add(&node, "live", 3).await;
         let output = deploy(&node, V2, &["-o", "json"]);
         assert_eq!(output.status.code(), Some(0), "{}", err(&output));
@@ -126,6 +137,8 @@ async fn a_version_that_cannot_go_on_with_a_state_is_refused_by_entity_and_error
         deployed(&node, V1, flags);
         add(&node, "small", 5).await;
         add(&node, "large", 150).await;
+        wait_until(&node, "small", Activation::Live).await;
+        wait_until(&node, "large", Activation::Live).await;
         let before = node.client().kind(&kind("versioned")).await.unwrap();
 
         for (version, why) in [
@@ -164,33 +177,58 @@ async fn a_version_that_cannot_go_on_with_a_state_is_refused_by_entity_and_error
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_no_version_can_read_does_not_stand_in_the_way_of_a_better_one() {
+async fn limits_are_part_of_what_is_tried() {
     let dir = tempfile::tempdir().unwrap();
     let node = NodeOptions::new(dir.path()).start();
     deployed(&node, V1, &["--durable"]);
-    deployed(&node, V2_TRAPS, &[]);
-    // So that there is something that the current version fails on: the sample of an empty kind has shown nothing.
-    let output = node.entia(["rollback", "versioned"]);
-    assert!(output.status.success(), "{}", err(&output));
-    add(&node, "large", 150).await;
-    let refused = deploy(&node, V2_TRAPS, &[]);
-    assert_eq!(refused.status.code(), Some(5));
-
-    // Too small a bound on the state, and the current version fails, too.
     call(&node, "heavy", "fill", json!({"bytes": 5_000})).await;
-    let small = ["--limit", "state_bytes_max=1024"];
-    let refused = deploy(&node, V1, &small);
-    assert_eq!(
-        refused.status.code(),
-        Some(5),
-        "limits are part of what is tried"
-    );
+    let refused = deploy(&node, V1, &["--limit", "state_bytes_max=1024"]);
+    assert_eq!(refused.status.code(), Some(5));
     assert!(
         err(&refused).contains("versioned/heavy"),
         "{}",
         err(&refused)
     );
-    assert_eq!(version(&node).await, 3);
+    assert_eq!(version(&node).await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_state_that_the_sample_missed_does_not_stand_in_the_way_of_its_repair() {
+    let dir = tempfile::tempdir().unwrap();
+    let options = NodeOptions::new(dir.path());
+    let node = options.start();
+    deployed(&node, V1, &["--durable"]);
+    for key in 0..150 {
+        let by = if key == 149 { 150 } else { 1 };
+        add(&node, &format!("k{key:03}"), by).await;
+    }
+    // Or the state of the greatest count would be the largest, and tried.
+    call(&node, "k000", "fill", json!({"bytes": 100})).await;
+    assert!(node.stop().success());
+
+    let node = options.start();
+    let plan = json_of(&deploy(&node, V2_REFUSES, &["--plan", "-o", "json"]));
+    assert_eq!(
+        plan["dry_run"],
+        json!({"tried": 100, "entities": 150, "more": false, "failures": []})
+    );
+    deployed(&node, V2_REFUSES, &[]);
+    let failed = node.wire().call("versioned/k149/count", "{}").await;
+    assert_eq!(failed.code(), "activation_failed", "{:?}", failed.body);
+
+    // Now it is in memory, and tried. It fails with the version that runs, too.
+    let plan = json_of(&deploy(&node, V2_TRAPS, &["--plan", "-o", "json"]));
+    let failures = plan["dry_run"]["failures"].as_array().unwrap();
+    assert_eq!(failures.len(), 1, "{plan}");
+    assert_eq!(
+        failures[0]["entity"],
+        json!({"kind": "versioned", "key": "k149"})
+    );
+    assert_eq!(failures[0]["already"], true, "{plan}");
+    assert!(plan.get("refusal").is_none(), "{plan}");
+    deployed(&node, V2_TRAPS, &[]);
+    deployed(&node, V2, &[]);
+    assert_eq!(count(&node, "k149").await, 150);
 }
 
 fn changes(plan: &Value) -> Vec<(String, bool)> {
@@ -235,6 +273,7 @@ async fn a_plan_names_each_change_and_what_breaks_and_changes_nothing() {
 
     deployed(&node, V1, &["--config", "kept=a", "--config", "gone=b"]);
     add(&node, "a", 5).await;
+    wait_until(&node, "a", Activation::Live).await;
     let flags = ["--plan", "-o", "json", "--limit", "cpu_ms_max=200"];
     let settings = ["--config", "kept=secret", "--config", "added=secret"];
     let flags: Vec<_> = flags.into_iter().chain(settings).collect();
@@ -493,8 +532,9 @@ async fn add_keyed(client: &Client, entity: &str, key: String) -> Result<u64, Cl
 
 async fn upload(client: &Client, name: &str, version: &str) -> Result<u64, ClientError> {
     let file = tokio::fs::File::open(guest(version)).await.unwrap();
-    let deployed = client.deploy(&kind(name), file, &DeployOptions::default(), |_| {});
-    Ok(deployed.await?.kind.version)
+    let (kind, options) = (kind(name), DeployOptions::default());
+    let deployed = client.deploy(&kind, file, &options, |_| {}).await?;
+    Ok(deployed.kind.version)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -524,7 +564,7 @@ async fn calls_go_on_during_redeploys_and_rollbacks_and_none_is_lost_or_doubled(
         for switch in 0..SWITCHES {
             let version = match switch % 4 {
                 0 => upload(&client, "versioned", AGAIN).await.unwrap(),
-                2 => upload(&client, "versioned", V1).await.unwrap(),
+                3 => upload(&client, "versioned", V1).await.unwrap(),
                 _ => {
                     client
                         .rollback(&kind("versioned"))
@@ -557,11 +597,14 @@ async fn a_rollback_that_races_with_commands_leaves_no_state_that_cannot_be_read
     let node = NodeOptions::new(dir.path()).start();
     let client = node.client();
     let (mut rolled_back, mut refused) = (0, 0);
-    for round in 0..10 {
+    // How long commands wait, in other requests. Found by halving and doubling, so that they come when it is decided.
+    let mut wait: usize = 8;
+    for round in 0..24 {
         let name = format!("race-{round}");
         upload(&client, &name, V1).await.unwrap();
         for key in 0..4 {
-            add_keyed(&client, &format!("{name}/{key}"), "first".to_owned())
+            let entity = format!("{name}/{key}");
+            add_keyed(&client, &entity, "first".to_owned())
                 .await
                 .unwrap();
         }
@@ -569,9 +612,8 @@ async fn a_rollback_that_races_with_commands_leaves_no_state_that_cannot_be_read
         let adders: Vec<_> = (0..4)
             .map(|key| {
                 let (client, entity) = (client.clone(), format!("{name}/{key}"));
-                let health_before: usize = rand::rng().random_range(0..round + 1);
                 tokio::spawn(async move {
-                    for _ in 0..health_before {
+                    for _ in 0..wait {
                         client.health().await.unwrap();
                     }
                     loop {
@@ -584,17 +626,24 @@ async fn a_rollback_that_races_with_commands_leaves_no_state_that_cannot_be_read
             })
             .collect();
         match client.rollback(&kind(&name)).await {
-            Ok(_) => rolled_back += 1,
+            Ok(_) => {
+                rolled_back += 1;
+                wait = wait.div_ceil(2);
+            }
             Err(error) => {
                 assert_eq!(error.code(), "state_refused", "{error}");
                 refused += 1;
+                wait *= 2;
             }
         }
         for adder in adders {
             assert_eq!(adder.await.unwrap(), 2);
         }
     }
-    println!("{rolled_back} rolled back, {refused} refused");
+    assert!(
+        rolled_back > 0 && refused > 0,
+        "{rolled_back} rolled back, {refused} refused"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
