@@ -8,10 +8,12 @@
 //! | `v2_refuses` | as `v2` | Cannot read a count of 100 or more. |
 //! | `v2_traps` | as `v2` | Panics where `v2_refuses` refuses. |
 //! | `v3` | schema 3 | Reads no other. |
+//!
+//! A native build of this crate is empty.
 
-#[cfg(not(any(feature = "v2", feature = "v3")))]
+#[cfg(all(target_arch = "wasm32", not(any(feature = "v2", feature = "v3"))))]
 mod v1;
-#[cfg(all(feature = "v2", not(feature = "v3")))]
+#[cfg(all(target_arch = "wasm32", feature = "v2", not(feature = "v3")))]
 mod v2;
-#[cfg(feature = "v3")]
+#[cfg(all(target_arch = "wasm32", feature = "v3"))]
 mod v3;
