@@ -25,7 +25,7 @@ pub use error::ClientError;
 
 use crate::body::{
     DeployOptions, DeployedBody, EntitiesBody, EntityBody, ErrorBody, HealthBody, KindBody,
-    KindDeletedBody, KindsBody, ListQuery,
+    KindDeletedBody, KindsBody, ListQuery, PlanBody,
 };
 use crate::path;
 
@@ -138,12 +138,48 @@ impl Client {
         options: &DeployOptions,
         progress: impl FnMut(u64) + Send + Unpin + 'static,
     ) -> Result<DeployedBody, ClientError> {
+        let options = DeployOptions {
+            plan: false,
+            ..options.clone()
+        };
+        self.upload(kind, component, &options, progress).await
+    }
+
+    /// Uploads a component and learns what [`Client::deploy`] would change. Nothing is.
+    pub async fn plan(
+        &self,
+        kind: &KindName,
+        component: tokio::fs::File,
+        options: &DeployOptions,
+        progress: impl FnMut(u64) + Send + Unpin + 'static,
+    ) -> Result<PlanBody, ClientError> {
+        let options = DeployOptions {
+            plan: true,
+            ..options.clone()
+        };
+        self.upload(kind, component, &options, progress).await
+    }
+
+    async fn upload<T: DeserializeOwned>(
+        &self,
+        kind: &KindName,
+        component: tokio::fs::File,
+        options: &DeployOptions,
+        progress: impl FnMut(u64) + Send + Unpin + 'static,
+    ) -> Result<T, ClientError> {
         let uri = self.uri(&path::kind_path(kind), &options.to_query());
         let upload = upload::Upload::new(component, progress).await;
         let upload = upload.map_err(|source| ClientError::Component { source })?;
         let request = Request::put(&uri).header(http::header::CONTENT_TYPE, "application/wasm");
         let response = self.exchange(request, upload.boxed_unsync(), DEPLOY_WAIT);
         decode(&uri, &response.await?)
+    }
+
+    /// Takes a kind back to its version before.
+    pub async fn rollback(&self, kind: &KindName) -> Result<DeployedBody, ClientError> {
+        let uri = self.uri(&path::rollback_path(kind), "");
+        let answer = self.exchange(Request::post(&uri), empty(), DEPLOY_WAIT);
+        decode(&uri, &answer.await?)
     }
 
     /// The deployed kinds.

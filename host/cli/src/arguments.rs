@@ -43,6 +43,12 @@ pub(crate) enum Command {
     },
     /// Upload a component and make it a kind
     Deploy(Deploy),
+    /// Take a kind back to the version before
+    Rollback {
+        /// The kind
+        #[arg(value_parser = KindName::new)]
+        kind: KindName,
+    },
     /// Call a method of an entity
     Call(Call),
     /// Show where an entity stands: its state, its calls, its last failure
@@ -90,6 +96,9 @@ pub(crate) struct Deploy {
     /// Give the guest a setting
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) config: Vec<(String, String)>,
+    /// Only show what would change, and try the new version on stored states
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Args)]
@@ -262,6 +271,7 @@ mod tests {
             ("entia deploy --limit cpu=fast", "whole number"),
             ("entia call counter/a value --deadline-ms 0", "0 is not in"),
             ("entia kinds show ../x", "a-z"),
+            ("entia rollback ../x", "a-z"),
             ("entia -o xml kinds", "possible values"),
             ("entia entities --kind a delete a/b", "cannot be used"),
         ] {

@@ -17,6 +17,7 @@ mod new;
 mod node_command;
 mod node_options;
 mod output;
+mod plan;
 
 use std::process::ExitCode;
 
@@ -51,6 +52,7 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Node(node) => node_command::run(&node),
         Command::CompileComponent => Ok(()),
         Command::Deploy(deploy) => block_on(deploy::run(Client::new(api)?, deploy, output)),
+        Command::Rollback { kind } => block_on(deploy::roll_back(Client::new(api)?, &kind, output)),
         Command::Call(call) => block_on(call::run(Client::new(api)?, call, output)),
         Command::Release { entity } => {
             block_on(entities::release(Client::new(api)?, &entity, output))

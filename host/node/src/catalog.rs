@@ -16,7 +16,7 @@ pub(crate) struct Catalog {
 #[derive(Debug)]
 pub(crate) struct Kind {
     current: RwLock<Arc<KindVersion>>,
-    /// No new calls: the kind is being deleted.
+    /// No new calls: the kind is being deleted or rolled back.
     closed: AtomicBool,
 }
 

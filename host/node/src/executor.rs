@@ -36,7 +36,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use entia_protocol::{CallError, EntityId, Envelope, KindName, SendRecord};
+use entia_protocol::{CallError, EntityId, Envelope, KindName, SendRecord, StoredState};
 use entia_storage::{EntityCommit, Store};
 use entia_wasm::Host;
 
@@ -67,6 +67,15 @@ pub(crate) struct ExecutorOptions {
     pub activations_max: usize,
     /// How long an entity may be idle in memory.
     pub idle: Duration,
+}
+
+/// What is known of a last good state without looking into it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StateInMemory {
+    pub(crate) schema_version: u32,
+    pub(crate) bytes: usize,
+    /// The instance has answered commands since: it is to be saved, in the version that it writes.
+    pub(crate) unsaved: bool,
 }
 
 /// Runs the entities of a node.
@@ -223,6 +232,29 @@ impl Executor {
             .collect()
     }
 
+    /// The last good states in memory of a kind's entities, as of their last turns.
+    pub(crate) fn states(&self, kind: &KindName) -> BTreeMap<EntityId, StateInMemory> {
+        let cells = self.shared.cells.of_kind(kind).into_iter();
+        cells
+            .filter_map(|cell| {
+                let summary = cell.summary();
+                let state = StateInMemory {
+                    schema_version: summary.state?.schema_version,
+                    bytes: summary.state?.bytes,
+                    unsaved: summary.unsaved,
+                };
+                Some((cell.id.clone(), state))
+            })
+            .collect()
+    }
+
+    /// An entity's last good state, if it is in memory and no worker has the entity.
+    pub(crate) fn last_good(&self, entity: &EntityId) -> Option<StoredState> {
+        let cell = Arc::clone(self.shared.cells.map(entity).get(entity)?);
+        let activation = cell.try_activation()?;
+        activation.loaded()?.state.clone()
+    }
+
     /// Entities with an instance.
     pub(crate) fn live(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
@@ -290,11 +322,18 @@ impl Shared {
         self.submit(kind, envelope, deadline, pending)
     }
 
-    /// Lets an entity look at its agenda.
+    /// Lets an entity look at its agenda; later, if its kind is closed. An error says that there is no such kind.
     fn wake(&self, entity: &EntityId) -> Result<(), CallError> {
         let kind = self.catalog.find(entity.kind())?;
         let work = Work::Wake(Arc::clone(&kind));
-        self.push(Some(&kind), entity.clone(), work, u64::MAX)
+        if self
+            .push(Some(&kind), entity.clone(), work, u64::MAX)
+            .is_err()
+        {
+            // The kind is on its way out, or is opened again after a rollback.
+            self.wakes.at(now_ms() + CLOSED_WAIT_MS, entity, false);
+        }
+        Ok(())
     }
 
     /// Gives an entity the answer to a message.
@@ -329,7 +368,10 @@ impl Shared {
             // Under it too: who closes a kind and then looks for its cells sees all that were let in before.
             if let Some(kind) = kind.filter(|kind| kind.is_closed()) {
                 return Err(CallError::Overloaded {
-                    queue: format!("the kind `{}` is being deleted: its queue", kind.name()),
+                    queue: format!(
+                        "the kind `{}` is closed while it is deleted or rolled back: its queue",
+                        kind.name()
+                    ),
                     retry_after_ms: RETRY_AFTER_MS,
                 });
             }
@@ -361,6 +403,9 @@ impl Shared {
         };
     }
 }
+
+/// After this time it is tried again to wake an entity of a closed kind.
+const CLOSED_WAIT_MS: u64 = 200;
 
 fn overloaded() -> CallError {
     CallError::Overloaded {

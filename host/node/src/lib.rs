@@ -135,12 +135,7 @@ impl Inner {
         };
         let host = Arc::new(Host::new(&config.data_dir.join("artifacts"), options)?);
         let catalog = Arc::<Catalog>::default();
-        let deployer = Deployer::default();
-        deployer.restore(&Target {
-            store: &store,
-            host: &host,
-            catalog: &catalog,
-        })?;
+        deploy::restore(&store, &host, &catalog)?;
         let executor = Executor::start(
             store.clone(),
             Arc::clone(&host),
@@ -152,7 +147,7 @@ impl Inner {
             store,
             host,
             catalog,
-            deployer,
+            deployer: Deployer::default(),
             executor,
             started: Instant::now(),
         })
@@ -163,6 +158,7 @@ impl Inner {
             store: &self.store,
             host: &self.host,
             catalog: &self.catalog,
+            executor: &self.executor,
         }
     }
 

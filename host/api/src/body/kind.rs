@@ -4,6 +4,7 @@ use entia_protocol::{Digest, Durability, KindName, KindRecord, Limits, MethodDes
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ChangeBody;
 use crate::ApiError;
 use crate::query;
 
@@ -82,13 +83,16 @@ pub struct KindSummaryBody {
     pub entities_live: u64,
 }
 
-/// The answer to `PUT /v1/kinds/{kind}`.
+/// The answer to `PUT /v1/kinds/{kind}` and `POST /v1/kinds/{kind}/rollback`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct DeployedBody {
     /// False: this very component with these options was there already, and the version did not change.
     pub changed: bool,
     /// The kind as it is now.
     pub kind: KindBody,
+    /// What differs from the version before; nothing if there was none.
+    #[serde(default)]
+    pub changes: Vec<ChangeBody>,
 }
 
 /// The answer to `DELETE /v1/kinds/{kind}`.
@@ -112,6 +116,8 @@ pub struct DeployOptions {
     pub limits: BTreeMap<String, u64>,
     /// Settings that the guest reads through `config`. Those given replace all that were there.
     pub config: BTreeMap<String, String>,
+    /// Only say what would change. The answer is a [`PlanBody`](super::PlanBody).
+    pub plan: bool,
 }
 
 impl KindBody {
@@ -176,6 +182,8 @@ impl DeployOptions {
         for (name, value) in query::pairs(raw_query)? {
             if name == "durability" {
                 options.durability = Some(durability(&value)?);
+            } else if name == "plan" {
+                options.plan = query::boolean("plan", &value)?;
             } else if let Some(limit) = name.strip_prefix("limits.") {
                 options
                     .limits
@@ -185,7 +193,7 @@ impl DeployOptions {
             } else {
                 return Err(query::unknown(
                     &name,
-                    "durability, limits.NAME, config.NAME",
+                    "durability, limits.NAME, config.NAME, plan",
                 ));
             }
         }
@@ -203,11 +211,13 @@ impl DeployOptions {
         let limits = limits.map(|(name, value)| (format!("limits.{name}"), value.to_string()));
         let config = self.config.iter();
         let config = config.map(|(name, value)| (format!("config.{name}"), value.clone()));
+        let plan = self.plan.then(|| ("plan".to_owned(), "true".to_owned()));
         query::join(
             durability
                 .into_iter()
                 .chain(limits)
                 .chain(config)
+                .chain(plan)
                 .map(|(name, value)| (name, Some(value))),
         )
     }

@@ -129,11 +129,12 @@ fn deploy_options_survive_the_query() {
         durability: Some(Durability::Durable),
         limits: BTreeMap::from([("cpu_ms_max".to_owned(), 200)]),
         config: BTreeMap::from([("a&b=c".to_owned(), "ü +%".to_owned())]),
+        plan: true,
     };
     let query = options.to_query();
     assert_eq!(
         query,
-        "durability=durable&limits.cpu_ms_max=200&config.a%26b%3Dc=%C3%BC%20%2B%25"
+        "durability=durable&limits.cpu_ms_max=200&config.a%26b%3Dc=%C3%BC%20%2B%25&plan=true"
     );
     assert_eq!(DeployOptions::parse(&query), Ok(options));
     assert_eq!(DeployOptions::parse(""), Ok(DeployOptions::default()));
@@ -165,7 +166,11 @@ fn a_bad_parameter_is_named() {
         ),
         (
             "colour=red",
-            "the parameter `colour`: there is no such parameter; there is durability, limits.NAME, config.NAME",
+            "the parameter `colour`: there is no such parameter; there is durability, limits.NAME, config.NAME, plan",
+        ),
+        (
+            "plan=maybe",
+            "the parameter `plan`: it is `true` or `false`",
         ),
         (
             "config.x=%FF",

@@ -60,6 +60,8 @@ pub(crate) struct Summary {
     pub(crate) calls: u64,
     pub(crate) failures: u64,
     pub(crate) state: Option<StateSummary>,
+    /// Commands ran since that state was taken.
+    pub(crate) unsaved: bool,
 }
 
 /// What people see of the last good state.
@@ -274,6 +276,7 @@ impl Activation {
                 schema_version: state.schema_version,
                 bytes: state.bytes.len(),
             }),
+            unsaved: self.live.as_ref().is_some_and(|live| live.unsaved > 0),
         }
     }
 

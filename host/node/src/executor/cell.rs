@@ -199,7 +199,7 @@ impl Cell {
         let wake = Reply::within(None, move |answer| {
             cell.wake_awaited.store(false, Ordering::SeqCst);
             if answer.is_ok() {
-                // Its kind may be on its way out; then nobody wants it awake.
+                // Its kind may be gone; then nobody wants it awake.
                 let _woken = shared.wake(&cell.id);
             }
         });

@@ -1,4 +1,4 @@
-//! `/v1/kinds`: deploy, list, show, delete.
+//! `/v1/kinds`: deploy, roll back, list, show, delete.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +39,11 @@ pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
 
 /// `/v1/kinds/{kind}`.
 pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
-    let name = parse_kind_path(request.uri().path())?;
+    let (name, rollback) = parse_kind_path(request.uri().path())?;
+    if rollback {
+        allowed(&request, &["POST"])?;
+        return roll_back(api, name, request).await;
+    }
     allowed(&request, &["GET", "PUT", "DELETE"])?;
     match request.method().as_str() {
         "PUT" => deploy(api, name, request).await,
@@ -68,15 +72,41 @@ async fn deploy(api: Api, name: KindName, request: Request) -> Answered {
             message: format!("it did not arrive within {} s", UPLOAD_PATIENCE.as_secs()),
             hint: "upload it from nearer by, or build it smaller".to_owned(),
         })??;
+    let node = Arc::clone(&api.node);
+    if options.plan {
+        let plan = move || node.deployer.plan(&node.target(), &name, &wasm, &options);
+        return Ok(json(&blocking(plan).await??));
+    }
     let deployed = blocking(move || {
-        let node = &api.node;
-        let mut deployed = node
+        let deployed = node
             .deployer
             .deploy(&node.target(), &name, &wasm, &options)?;
-        deployed.kind.entities_live = live(node, &name);
-        Ok::<DeployedBody, ApiError>(deployed)
+        Ok::<_, ApiError>(with_live(&node, deployed))
     });
     Ok(json(&deployed.await??))
+}
+
+async fn roll_back(api: Api, name: KindName, request: Request) -> Answered {
+    if let Some(parameters) = request.uri().query().filter(|query| !query.is_empty()) {
+        let name = parameters.split(['=', '&']).next().unwrap_or(parameters);
+        return Err(ApiError::BadQuery {
+            name: name.to_owned(),
+            message: "a rollback takes no parameters".to_owned(),
+        }
+        .into());
+    }
+    // Not dropped half way when the client goes: what blocks runs to its end.
+    let rolled_back = blocking(move || {
+        let node = &api.node;
+        let rolled_back = node.deployer.roll_back(&node.target(), &name)?;
+        Ok::<_, ApiError>(with_live(node, rolled_back))
+    });
+    Ok(json(&rolled_back.await??))
+}
+
+fn with_live(node: &Inner, mut deployed: DeployedBody) -> DeployedBody {
+    deployed.kind.entities_live = live(node, &deployed.kind.name);
+    deployed
 }
 
 async fn delete(api: Api, name: KindName, request: Request) -> Answered {
