@@ -4,7 +4,10 @@
 
 mod entity;
 mod error_body;
+mod event;
 mod kind;
+mod log;
+mod schema;
 
 #[cfg(test)]
 mod tests;
@@ -14,6 +17,8 @@ pub use entity::{
     QuarantineBody,
 };
 pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
+pub use event::{EntityName, Event, EventBody, EventsBody, EventsQuery};
 pub use kind::{
     DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody, MethodBody,
 };
+pub use log::{LINES_DEFAULT, LINES_MAX, LogLevel, LogLineBody, LogsBody, LogsQuery, MissedBody};

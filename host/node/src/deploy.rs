@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use entia_api::ApiError;
-use entia_api::body::{DeployOptions, DeployedBody, KindBody};
+use entia_api::body::{DeployOptions, DeployedBody, Event, KindBody};
 use entia_api::convert::MethodSchema;
 use entia_protocol::{Durability, KindDescription, KindName, KindRecord, Limits};
 use entia_storage::{Store, StoreError};
@@ -12,6 +12,7 @@ use entia_wasm::{GuestConfig, Host, Refusal};
 
 use crate::catalog::{Catalog, KindVersion};
 use crate::executor::now_ms;
+use crate::observe::Observed;
 
 /// Deploys one component at a time.
 #[derive(Debug, Default)]
@@ -25,6 +26,7 @@ pub(crate) struct Target<'a> {
     pub(crate) store: &'a Store,
     pub(crate) host: &'a Host,
     pub(crate) catalog: &'a Catalog,
+    pub(crate) observed: &'a Observed,
 }
 
 impl Deployer {
@@ -84,6 +86,11 @@ impl Deployer {
         let version = target.catalog.switch(version);
         remove_unused(target);
         tracing::info!(kind = %name, version = version.record.version, component = %version.record.component.short(), "deployed");
+        target.observed.events.push(Event::KindDeployed {
+            kind: name.clone(),
+            version: version.record.version,
+            digest: version.record.component.to_string(),
+        });
         Ok(DeployedBody {
             changed: true,
             kind: KindBody::new(&version.record, 0),

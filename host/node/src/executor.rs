@@ -32,6 +32,7 @@ use entia_storage::Store;
 use entia_wasm::Host;
 
 use crate::catalog::Kind;
+use crate::observe::Observed;
 use cell::{Cell, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
 use pending::{NotNow, Pending};
@@ -65,6 +66,7 @@ pub(crate) struct Executor {
 struct Shared {
     store: Store,
     host: Arc<Host>,
+    observed: Arc<Observed>,
     options: ExecutorOptions,
     pending: Arc<Pending>,
     cells: Cells,
@@ -84,6 +86,7 @@ impl Executor {
     pub(crate) fn start(
         store: Store,
         host: Arc<Host>,
+        observed: Arc<Observed>,
         options: ExecutorOptions,
     ) -> std::io::Result<Self> {
         let (queue, runnable): (Sender<Arc<Cell>>, Receiver<Arc<Cell>>) =
@@ -91,6 +94,7 @@ impl Executor {
         let shared = Arc::new(Shared {
             store,
             host,
+            observed,
             pending: Arc::new(Pending::new(options.calls_max)),
             cells: Cells::new(),
             queue,
@@ -116,10 +120,17 @@ impl Executor {
         let query = version.is_query(&envelope.method);
         let calls_max = version.record.limits.mailbox_calls_max;
         let entity = envelope.entity.clone();
-        let (delivery, ticket) = Delivery::new(envelope, deadline, query, self.let_in()?);
-        let work = Work::Call(Arc::clone(kind), Box::new(delivery));
-        self.push(Some(kind), entity, work, calls_max)?;
-        Ok(ticket)
+        let pushed = self.let_in().and_then(|pending| {
+            let (mut delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+            delivery.count_for(kind);
+            let work = Work::Call(Arc::clone(kind), Box::new(delivery));
+            self.push(Some(kind), entity, work, calls_max)?;
+            Ok(ticket)
+        });
+        if pushed.is_err() {
+            kind.counters.called(&pushed);
+        }
+        pushed
     }
 
     /// Removes an entity from memory and disk, after the calls that came before.
@@ -188,6 +199,16 @@ impl Executor {
     /// Entities with an instance.
     pub(crate) fn live(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
+    }
+
+    /// Entities of which anything is in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.shared.cells.count.load(Ordering::Relaxed)
+    }
+
+    /// Calls under way.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.pending.calls()
     }
 
     /// What is seen of an entity in memory, as of its last turn, and how many calls wait for it.

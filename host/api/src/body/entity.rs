@@ -1,13 +1,15 @@
 use entia_protocol::KindName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ApiError;
 use crate::query;
 
 /// One entity as `GET /v1/entities/{kind}/{key}` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntityBody {
     /// The kind's name.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// The key within the kind.
     pub key: String,
@@ -38,7 +40,7 @@ pub struct EntityBody {
 }
 
 /// Whether an entity has an instance in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// Only its state is kept.
@@ -48,7 +50,7 @@ pub enum Activation {
 }
 
 /// An entity that failed again and again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineBody {
     /// The last failure.
     pub reason: String,
@@ -57,7 +59,7 @@ pub struct QuarantineBody {
 }
 
 /// Why a turn was undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureBody {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -66,7 +68,7 @@ pub struct FailureBody {
 }
 
 /// A page of `GET /v1/entities`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EntitiesBody {
     /// In the order of kind and key.
     pub entries: Vec<EntityEntryBody>,
@@ -76,9 +78,10 @@ pub struct EntitiesBody {
 }
 
 /// An entity in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntityEntryBody {
     /// The kind's name.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// The key within the kind.
     pub key: String,
@@ -100,7 +103,7 @@ pub struct ListQuery {
 }
 
 /// `GET /healthz` and `GET /readyz`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthBody {
     /// `ok` of `/healthz`, `ready` of `/readyz`.
     pub status: String,

@@ -1,30 +1,36 @@
 use std::collections::BTreeMap;
 
 use entia_protocol::{Digest, Durability, KindName, KindRecord, Limits, MethodDescription};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::schema;
 use crate::ApiError;
 use crate::query;
 
 /// A deployed kind as `GET /v1/kinds/{kind}` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KindBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// What its author says of it.
     pub doc: String,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// The component's length in bytes.
     pub component_bytes: u64,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The number of shards, fixed for the kind's life.
     pub shards: u32,
     /// What one entity may use.
+    #[schemars(schema_with = "schema::limits")]
     pub limits: Limits,
     /// The version of the state that it writes.
     pub schema_version: u32,
@@ -39,7 +45,7 @@ pub struct KindBody {
 }
 
 /// A method, with its schemas as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodBody {
     /// The name.
     pub name: String,
@@ -57,22 +63,25 @@ pub struct MethodBody {
 }
 
 /// `GET /v1/kinds`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct KindsBody {
     /// In the order of their names.
     pub kinds: Vec<KindSummaryBody>,
 }
 
 /// A kind in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindSummaryBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The names of its methods, in the author's order.
     pub methods: Vec<String>,
@@ -83,7 +92,7 @@ pub struct KindSummaryBody {
 }
 
 /// The answer to `PUT /v1/kinds/{kind}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeployedBody {
     /// False: this very component with these options was there already, and the version did not change.
     pub changed: bool,
@@ -92,9 +101,10 @@ pub struct DeployedBody {
 }
 
 /// The answer to `DELETE /v1/kinds/{kind}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindDeletedBody {
     /// The kind that is gone.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// How many entities went with it.
     pub entities_deleted: u64,

@@ -9,6 +9,7 @@ use entia_wasm::{Host, Instance, LogLevel};
 
 use super::quarantine::Quarantine;
 use crate::catalog::KindVersion;
+use crate::observe::Noted;
 
 /// An entity in memory: what the store knows of it, and its instance if it has one.
 #[derive(Default)]
@@ -20,6 +21,16 @@ pub(super) struct Activation {
     failures: u64,
     last_failure: Option<(u64, String)>,
     pub(super) quarantine: Quarantine,
+    /// Since [`Activation::take_unseen`].
+    unseen: Unseen,
+}
+
+/// What happened to an activation and nobody has been shown yet.
+#[derive(Default)]
+pub(super) struct Unseen {
+    pub(super) log: Noted,
+    /// Instances started.
+    pub(super) starts: u64,
 }
 
 #[derive(Default)]
@@ -125,6 +136,7 @@ impl Activation {
             .as_ref()
             .and_then(|loaded| loaded.state.as_ref());
         let instance = host.activate(&version.component, id, &version.config, state)?;
+        self.unseen.starts += 1;
         self.live = Some(Live {
             instance,
             kind_version: current,
@@ -137,6 +149,11 @@ impl Activation {
 
     pub(super) fn instance(&mut self) -> Option<&mut Instance> {
         self.live.as_mut().map(|live| &mut live.instance)
+    }
+
+    /// What happened since this was last asked.
+    pub(super) fn take_unseen(&mut self) -> Unseen {
+        std::mem::take(&mut self.unseen)
     }
 
     /// What people see of it.
@@ -306,12 +323,12 @@ impl Activation {
         }))
     }
 
-    /// Writes the guest's lines to the node's log.
-    pub(super) fn log(&self, id: &EntityId) {
+    /// Writes the guest's lines to the node's log, and keeps them for whoever asks for the entity's.
+    pub(super) fn log(&mut self, id: &EntityId) {
         let Some(live) = &self.live else { return };
         let log = live.instance.take_log();
         for line in log.lines {
-            let text = line.text;
+            let text = &line.text;
             match line.level {
                 LogLevel::Trace => tracing::trace!(target: "entity", entity = ?id, "{text}"),
                 LogLevel::Debug => tracing::debug!(target: "entity", entity = ?id, "{text}"),
@@ -319,7 +336,9 @@ impl Activation {
                 LogLevel::Warn => tracing::warn!(target: "entity", entity = ?id, "{text}"),
                 LogLevel::Error => tracing::error!(target: "entity", entity = ?id, "{text}"),
             }
+            self.unseen.log.lines.push((live.kind_version, line));
         }
+        self.unseen.log.dropped += log.dropped;
         if log.dropped > 0 {
             tracing::warn!(entity = ?id, dropped = log.dropped, "log lines over log_bytes_max were dropped");
         }

@@ -12,6 +12,7 @@ use super::delivery::{Answer, Delivery, Reply};
 use super::outbox::Outbox;
 use super::quarantine::Quarantined;
 use crate::catalog::Kind;
+use crate::observe::Observed;
 
 /// An entity that somebody has called: its mailbox, its activation, and the answers on their way out.
 ///
@@ -36,6 +37,8 @@ pub(crate) struct Seen {
     pub(crate) summary: Summary,
     pub(crate) last_failure: Option<(u64, String)>,
     pub(crate) quarantined: Option<Quarantined>,
+    /// Also of a quarantine whose time has passed and whose trial is to come.
+    quarantined_until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -179,11 +182,18 @@ impl Cell {
     }
 
     /// Lets others see what a turn or a passivation has made of the activation.
-    pub(super) fn show(&self, activation: &Activation) {
+    pub(super) fn show(&self, observed: &Observed, activation: &mut Activation) {
+        let unseen = activation.take_unseen();
+        observed.noted(&self.id, unseen.log);
+        observed.counters.activations.add(unseen.starts);
         let mut seen = lock(&self.seen);
         let summary = activation.summary();
         if summary.failures != seen.summary.failures {
             seen.last_failure = activation.last_failure().cloned();
+        }
+        if activation.quarantine.until() != seen.quarantined_until {
+            seen.quarantined_until = activation.quarantine.until();
+            observed.quarantine(activation.quarantine.event(&self.id));
         }
         seen.quarantined = activation.quarantine.refusal(Instant::now());
         seen.summary = summary;

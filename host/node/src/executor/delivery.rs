@@ -6,6 +6,7 @@ use entia_protocol::{CallError, Envelope, Payload};
 use tokio::sync::oneshot;
 
 use super::pending::PendingGuard;
+use crate::catalog::Kind;
 
 /// What a call ends in.
 pub type Answer = Result<Payload, CallError>;
@@ -21,6 +22,8 @@ pub(super) struct Delivery {
 /// The way back to a caller. Sent at most once; dropped, it tells the caller that nothing will come.
 pub(super) struct Reply {
     sender: oneshot::Sender<Answer>,
+    /// Where the answer is counted.
+    kind: Option<Arc<Kind>>,
     /// Counts the call as under way until its answer has left.
     _pending: PendingGuard,
 }
@@ -40,6 +43,7 @@ pub(super) fn reply(pending: PendingGuard) -> (Reply, oneshot::Receiver<Answer>)
     (
         Reply {
             sender,
+            kind: None,
             _pending: pending,
         },
         answer,
@@ -100,12 +104,15 @@ impl Delivery {
         )
     }
 
+    /// Counts the call's end for its kind.
+    pub(super) fn count_for(&mut self, kind: &Arc<Kind>) {
+        self.reply.kind = Some(Arc::clone(kind));
+    }
+
     /// Begins the call, unless its caller has given up or its deadline has passed; then it never runs.
     pub(super) fn begin(self) -> Option<(Envelope, Reply)> {
-        if !self.progress.advance(BEGUN) {
-            return None;
-        }
-        if Instant::now() >= self.deadline {
+        // A caller who has given up is not there to be answered, but is counted.
+        if !self.progress.advance(BEGUN) || Instant::now() >= self.deadline {
             self.reply.send(Err(CallError::DeadlineExceeded {
                 may_have_run: false,
             }));
@@ -124,6 +131,9 @@ impl Delivery {
 
 impl Reply {
     pub(super) fn send(self, answer: Answer) {
+        if let Some(kind) = &self.kind {
+            kind.counters.called(&answer);
+        }
         // A caller that has gone does not want its answer.
         let _ = self.sender.send(answer);
     }

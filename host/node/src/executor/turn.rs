@@ -14,7 +14,7 @@ use super::Shared;
 use super::activation::Activation;
 use super::cell::{Cell, Work};
 use super::delivery::{Answer, Delivery, Reply};
-use crate::catalog::KindVersion;
+use crate::catalog::{Kind, KindVersion};
 
 /// Does one piece of work of a cell's mailbox.
 pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation, work: Work) {
@@ -22,7 +22,7 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
     let failure = cell.commit_failure(activation);
     match work {
         Work::Call(kind, delivery) => match failure {
-            None => call(shared, cell, activation, &kind.current(), *delivery),
+            None => call(shared, cell, activation, &kind, *delivery),
             Some(message) => delivery.refuse(CallError::StoreFailed {
                 message,
                 may_have_run: false,
@@ -36,21 +36,22 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
         Work::Forget(reply) => forget(shared, cell, activation, reply),
     }
     shared.count_live(was_live, activation.is_live());
-    cell.show(activation);
+    cell.show(&shared.observed, activation);
 }
 
 fn call(
     shared: &Shared,
     cell: &Arc<Cell>,
     activation: &mut Activation,
-    version: &KindVersion,
+    kind: &Kind,
     delivery: Delivery,
 ) {
     let Some((envelope, reply)) = delivery.begin() else {
         return;
     };
     activation.calls += 1;
-    match turn(shared, cell, activation, version, &envelope) {
+    let _timed = kind.counters.time_turn();
+    match turn(shared, cell, activation, &kind.current(), &envelope) {
         Ok((answer, Some(commit))) => cell.commit(shared, commit, reply, answer),
         Ok((answer, None)) => cell.answer(reply, answer),
         Err(error) => cell.answer(reply, Err(error)),
