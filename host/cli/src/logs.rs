@@ -1,7 +1,5 @@
 //! `entia logs` and `entia events`: what the node remembers, and what comes after it.
 
-use std::pin::pin;
-
 use entia_api::body::{
     EntityName, Event, EventBody, EventsQuery, LogLevel, LogLineBody, LogsQuery,
 };
@@ -9,6 +7,7 @@ use entia_api::client::{Client, Follow, Followed};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::{Events, Logs};
 use crate::failure::Failure;
@@ -57,11 +56,11 @@ async fn follow<T: DeserializeOwned + Serialize>(
     text: impl Fn(&T) -> String,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let mut interrupted = signal(SignalKind::interrupt())?;
     loop {
         let next = tokio::select! {
             next = stream.next() => next?,
-            interrupted = &mut interrupted => return Ok(interrupted?),
+            _ = interrupted.recv() => return Ok(()),
         };
         let read_on = match next {
             Some(Followed::Next(item)) => show(&item, &text, output)?,

@@ -9,7 +9,7 @@ use entia_api::path::{HEALTH, READY};
 use entia_protocol::CallError;
 
 use super::openapi::Operation;
-use super::respond::{Answered, allowed, json};
+use super::respond::{Answered, allowed, json, no_query};
 use super::{Api, Route};
 
 pub(super) fn routes() -> Vec<Route> {
@@ -33,12 +33,14 @@ pub(super) fn routes() -> Vec<Route> {
 
 async fn health(State(api): State<Api>, request: Request) -> Answered {
     allowed(&request, &["GET", "HEAD"])?;
+    no_query(&request)?;
     Ok(json(&health_body(&api, "ok")))
 }
 
 /// Not ready: the node is going down, or its store takes no more commits.
 async fn ready(State(api): State<Api>, request: Request) -> Answered {
     allowed(&request, &["GET", "HEAD"])?;
+    no_query(&request)?;
     if !api.ready.load(Ordering::SeqCst) {
         return Err(CallError::ShuttingDown.into());
     }

@@ -14,7 +14,7 @@ use entia_protocol::{CallError, KindName, Subject};
 use entia_storage::StoreError;
 
 use super::openapi::Operation;
-use super::respond::{Answered, allowed, json};
+use super::respond::{Answered, allowed, json, no_query};
 use super::{Api, Route, blocking, body};
 use crate::Inner;
 use crate::catalog::Kind;
@@ -65,6 +65,7 @@ pub(super) fn routes() -> Vec<Route> {
 /// `/v1/kinds`.
 pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
     allowed(&request, &["GET"])?;
+    no_query(&request)?;
     let summaries = blocking(move || {
         let kinds = api.node.catalog.all();
         let summary = |kind: &Arc<Kind>| {
@@ -86,6 +87,7 @@ pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
         "PUT" => deploy(api, name, request).await,
         "DELETE" => delete(api, name, request).await,
         _ => {
+            no_query(&request)?;
             let version = api.node.catalog.find(&name)?.current();
             let live = blocking(move || live(&api.node, &name)).await?;
             Ok(json(&KindBody::new(&version.record, live)))

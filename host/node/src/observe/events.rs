@@ -77,7 +77,7 @@ impl Item for EventBody {
     }
 }
 
-/// About a thousand events, and of one entity at least fifteen.
+/// Two thousand small events. Of one entity at least fifteen are kept, and of the node itself 160.
 const BOUNDS: Bounds = Bounds {
     bytes_max: 1 << 20,
     holder_bytes_max: 64 << 10,
