@@ -260,7 +260,7 @@ mod tests {
             "entia_calls_total{kind=\"k1\",outcome=\"shutting_down\"} 1",
             "entia_turn_duration_seconds_sum{kind=\"k1\"} 60.00006",
             "entia_turn_duration_seconds_count{kind=\"k1\"} 2",
-            "entia_turn_duration_seconds_bucket{le=\"5e-05\",kind=\"k1\"} 0",
+            "entia_turn_duration_seconds_bucket{le=\"0.00005\",kind=\"k1\"} 0",
             "entia_turn_duration_seconds_bucket{le=\"0.0001\",kind=\"k1\"} 1",
             "entia_turn_duration_seconds_bucket{le=\"10.0\",kind=\"k1\"} 1",
             "entia_turn_duration_seconds_bucket{le=\"+Inf\",kind=\"k1\"} 2",
