@@ -183,20 +183,25 @@ impl Cell {
 
     /// Lets others see what a turn or a passivation has made of the activation.
     pub(super) fn show(&self, observed: &Observed, activation: &mut Activation) {
-        let unseen = activation.take_unseen();
-        observed.noted(&self.id, unseen.log);
-        observed.counters.activations.add(unseen.starts);
-        let mut seen = lock(&self.seen);
-        let summary = activation.summary();
-        if summary.failures != seen.summary.failures {
-            seen.last_failure = activation.last_failure().cloned();
-        }
-        if activation.quarantine.until() != seen.quarantined_until {
-            seen.quarantined_until = activation.quarantine.until();
+        let until = activation.quarantine.until();
+        let quarantine_changed = {
+            let mut seen = lock(&self.seen);
+            let summary = activation.summary();
+            if summary.failures != seen.summary.failures {
+                seen.last_failure = activation.last_failure().cloned();
+            }
+            seen.quarantined = activation.quarantine.refusal(Instant::now());
+            seen.summary = summary;
+            std::mem::replace(&mut seen.quarantined_until, until) != until
+        };
+        if quarantine_changed {
             observed.quarantine(activation.quarantine.event(&self.id));
         }
-        seen.quarantined = activation.quarantine.refusal(Instant::now());
-        seen.summary = summary;
+        let unseen = activation.take_unseen();
+        observed.noted(&self.id, unseen.log);
+        if unseen.starts > 0 {
+            observed.counters.activations.add(unseen.starts);
+        }
     }
 
     pub(super) fn seen(&self) -> Seen {

@@ -31,6 +31,8 @@ pub(super) fn run(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation
         Work::Drain(reply) => cell.answer(reply, Ok(entia_protocol::Payload::default())),
         Work::Release(reply) => {
             activation.quarantine.end();
+            // Whoever asked for it looks at the entity next.
+            cell.show(&shared.observed, activation);
             cell.answer(reply, Ok(entia_protocol::Payload::default()));
         }
         Work::Forget(reply) => forget(shared, cell, activation, reply),
