@@ -5,8 +5,11 @@
 mod change;
 mod entity;
 mod error_body;
+mod event;
 mod kind;
+mod log;
 mod plan;
+mod schema;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +20,9 @@ pub use entity::{
     ListQuery, QuarantineBody, SentBody, TimerBody,
 };
 pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
+pub use event::{EntityName, Event, EventBody, EventsBody, EventsQuery};
 pub use kind::{
     DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody, MethodBody,
 };
+pub use log::{LINES_DEFAULT, LINES_MAX, LogLevel, LogLineBody, LogsBody, LogsQuery, MissedBody};
 pub use plan::{DryRunBody, DryRunFailureBody, PlanBody, RefusalBody, VersionBody};

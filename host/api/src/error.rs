@@ -184,7 +184,7 @@ impl ApiError {
             Self::KindExistsDifferently { .. } => {
                 "deploy under another name, or delete the kind first"
             }
-            Self::NotFound { .. } => "the API's paths begin with /v1/entities or /v1/kinds",
+            Self::NotFound { .. } => "GET /openapi.json describes the API's paths",
             Self::MethodNotAllowed { .. } => "use one of the methods that the path takes",
             Self::Internal { .. } => "see the node's log; please report it if it happens again",
         }

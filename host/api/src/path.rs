@@ -15,6 +15,14 @@ use crate::ApiError;
 pub const ENTITIES: &str = "/v1/entities";
 /// The list of kinds.
 pub const KINDS: &str = "/v1/kinds";
+/// What entities wrote to their logs.
+pub const LOGS: &str = "/v1/logs";
+/// What happened on the node.
+pub const EVENTS: &str = "/v1/events";
+/// The node's counters, for Prometheus.
+pub const METRICS: &str = "/metrics";
+/// What the API takes and answers, as OpenAPI says it.
+pub const OPENAPI: &str = "/openapi.json";
 /// Whether the node lives.
 pub const HEALTH: &str = "/healthz";
 /// Whether the node takes calls.

@@ -13,6 +13,7 @@ mod deploy;
 mod entities;
 mod failure;
 mod kinds;
+mod logs;
 mod new;
 mod node_command;
 mod node_options;
@@ -61,6 +62,8 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
             block_on(entities::inspect(Client::new(api)?, &entity, output))
         }
         Command::Entities(entities) => block_on(entities::run(Client::new(api)?, entities, output)),
+        Command::Logs(logs) => block_on(logs::run(Client::new(api)?, logs, output)),
+        Command::Events(events) => block_on(logs::events(Client::new(api)?, events, output)),
         Command::Kinds(kinds) => block_on(kinds::run(Client::new(api)?, kinds, output)),
     }
 }

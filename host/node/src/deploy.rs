@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use entia_api::ApiError;
-use entia_api::body::{ChangeBody, DeployOptions, DeployedBody, KindBody, PlanBody};
+use entia_api::body::{ChangeBody, DeployOptions, DeployedBody, Event, KindBody, PlanBody};
 use entia_api::convert::MethodSchema;
 use entia_protocol::{Durability, KindDescription, KindName, KindRecord, Limits};
 use entia_storage::{Store, StoreError};
@@ -16,6 +16,7 @@ use entia_wasm::{GuestConfig, Host, Refusal};
 
 use crate::catalog::{Catalog, KindVersion};
 use crate::executor::{Executor, now_ms};
+use crate::observe::Observed;
 use dry_run::{Reads, dry_run};
 
 /// Deploys one component at a time.
@@ -31,6 +32,7 @@ pub(crate) struct Target<'a> {
     pub(crate) host: &'a Host,
     pub(crate) catalog: &'a Catalog,
     pub(crate) executor: &'a Executor,
+    pub(crate) observed: &'a Observed,
 }
 
 impl Deployer {
@@ -71,6 +73,11 @@ impl Deployer {
         let new = install(target, new)?;
         remove_unused(target);
         tracing::info!(kind = %name, version = new.record.version, component = %new.record.component.short(), "deployed");
+        target.observed.events.push(Event::KindDeployed {
+            kind: name.clone(),
+            version: new.record.version,
+            digest: new.record.component.to_string(),
+        });
         Ok(deployed(
             &new.record,
             existing.map(|version| &version.record),

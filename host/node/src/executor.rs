@@ -41,6 +41,7 @@ use entia_storage::{EntityCommit, Store};
 use entia_wasm::Host;
 
 use crate::catalog::{Catalog, Kind};
+use crate::observe::Observed;
 use calls::Waits;
 use cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
@@ -88,6 +89,7 @@ struct Shared {
     store: Store,
     host: Arc<Host>,
     catalog: Arc<Catalog>,
+    observed: Arc<Observed>,
     options: ExecutorOptions,
     pending: Arc<Pending>,
     cells: Cells,
@@ -114,6 +116,7 @@ impl Executor {
         store: Store,
         host: Arc<Host>,
         catalog: Arc<Catalog>,
+        observed: Arc<Observed>,
         options: ExecutorOptions,
     ) -> std::io::Result<Self> {
         let (queue, runnable): (Sender<Arc<Cell>>, Receiver<Arc<Cell>>) =
@@ -122,6 +125,7 @@ impl Executor {
             store,
             host,
             catalog,
+            observed,
             pending: Arc::new(Pending::new(options.calls_max)),
             cells: Cells::new(),
             queue,
@@ -147,8 +151,13 @@ impl Executor {
         envelope: Envelope,
         deadline: Instant,
     ) -> Result<Ticket, CallError> {
-        let pending = self.shared.let_in()?;
-        self.shared.submit(kind, envelope, deadline, pending)
+        let let_in = self.shared.let_in();
+        let submitted =
+            let_in.and_then(|pending| self.shared.submit(kind, envelope, deadline, pending));
+        if submitted.is_err() {
+            kind.counters.called(&submitted);
+        }
+        submitted
     }
 
     /// Gives a message to an entity, to be delivered to itself. Ends when the message cannot be lost any more: in memory
@@ -260,6 +269,16 @@ impl Executor {
         self.shared.live.load(Ordering::Relaxed)
     }
 
+    /// Entities of which anything is in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.shared.cells.count.load(Ordering::Relaxed)
+    }
+
+    /// Calls under way.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.pending.calls()
+    }
+
     /// What is seen of an entity in memory, as of its last turn, and how many calls wait for it.
     pub(crate) fn status(&self, entity: &EntityId) -> Option<(Seen, usize)> {
         let cell = Arc::clone(self.shared.cells.map(entity).get(entity)?);
@@ -305,7 +324,8 @@ impl Shared {
         let query = version.is_query(&envelope.method);
         let calls_max = version.record.limits.mailbox_calls_max;
         let entity = envelope.entity.clone();
-        let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        let (mut delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        delivery.count_for(kind);
         let work = Work::Call(Arc::clone(kind), Box::new(delivery));
         self.push(Some(kind), entity, work, calls_max)?;
         Ok(ticket)

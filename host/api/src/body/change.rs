@@ -3,11 +3,12 @@
 use std::collections::BTreeSet;
 
 use entia_protocol::{KindRecord, MethodDescription};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 /// One difference between two versions of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct ChangeBody {
     /// What differs.
     #[serde(flatten)]
@@ -18,7 +19,7 @@ pub struct ChangeBody {
 }
 
 /// What differs between two versions of a kind.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "change", rename_all = "snake_case")]
 pub enum Changed {
     /// Other code.
@@ -103,7 +104,7 @@ pub enum Changed {
 }
 
 /// What became of a setting.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Became {
     /// It was not there.

@@ -1,31 +1,37 @@
 use std::collections::BTreeMap;
 
 use entia_protocol::{Digest, Durability, KindName, KindRecord, Limits, MethodDescription};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ChangeBody;
+use super::schema;
 use crate::ApiError;
 use crate::query;
 
 /// A deployed kind as `GET /v1/kinds/{kind}` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KindBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// What its author says of it.
     pub doc: String,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// The component's length in bytes.
     pub component_bytes: u64,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The number of shards, fixed for the kind's life.
     pub shards: u32,
     /// What one entity may use.
+    #[schemars(schema_with = "schema::limits")]
     pub limits: Limits,
     /// The version of the state that it writes.
     pub schema_version: u32,
@@ -40,7 +46,7 @@ pub struct KindBody {
 }
 
 /// A method, with its schemas as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodBody {
     /// The name.
     pub name: String,
@@ -58,22 +64,25 @@ pub struct MethodBody {
 }
 
 /// `GET /v1/kinds`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct KindsBody {
     /// In the order of their names.
     pub kinds: Vec<KindSummaryBody>,
 }
 
 /// A kind in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindSummaryBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The names of its methods, in the author's order.
     pub methods: Vec<String>,
@@ -84,7 +93,7 @@ pub struct KindSummaryBody {
 }
 
 /// The answer to `PUT /v1/kinds/{kind}` and `POST /v1/kinds/{kind}/rollback`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeployedBody {
     /// False: this very component with these options was there already, and the version did not change.
     pub changed: bool,
@@ -96,9 +105,10 @@ pub struct DeployedBody {
 }
 
 /// The answer to `DELETE /v1/kinds/{kind}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindDeletedBody {
     /// The kind that is gone.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// How many entities went with it.
     pub entities_deleted: u64,
@@ -183,7 +193,7 @@ impl DeployOptions {
             if name == "durability" {
                 options.durability = Some(durability(&value)?);
             } else if name == "plan" {
-                options.plan = query::boolean("plan", &value)?;
+                options.plan = query::truth("plan", &value)?;
             } else if let Some(limit) = name.strip_prefix("limits.") {
                 options
                     .limits

@@ -1,13 +1,15 @@
 use entia_protocol::{Digest, EntityId, KindName, KindRecord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{ChangeBody, ErrorBody, ErrorDetail};
 use crate::ApiError;
 
 /// The answer to `PUT /v1/kinds/{kind}?plan=true`: what a deployment would change. Nothing was.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct PlanBody {
     /// The kind.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// What runs now; none: the kind would be new.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -24,11 +26,12 @@ pub struct PlanBody {
 }
 
 /// A version of a kind, in short.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct VersionBody {
     /// Counts the deployments of the kind from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// The component's length in bytes.
     pub component_bytes: u64,
@@ -39,7 +42,7 @@ pub struct VersionBody {
 }
 
 /// What came of starting entities with the new version, each from a copy of its state.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct DryRunBody {
     /// Entities that were tried.
     pub tried: u64,
@@ -53,9 +56,10 @@ pub struct DryRunBody {
 }
 
 /// An entity that the new version cannot go on with.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DryRunFailureBody {
     /// Which.
+    #[schemars(with = "super::EntityName")]
     pub entity: EntityId,
     /// Why.
     pub message: String,
@@ -64,7 +68,7 @@ pub struct DryRunFailureBody {
 }
 
 /// What a deployment would be answered.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RefusalBody {
     /// The status of the response.
     pub status: u16,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use entia_api::ApiError;
-use entia_api::body::DeployedBody;
+use entia_api::body::{DeployedBody, Event};
 use entia_protocol::{KindName, KindRecord};
 
 use super::dry_run::dry_run;
@@ -26,7 +26,7 @@ impl Deployer {
         let _alone = self.alone();
         let kind = target.catalog.find(name)?;
         let current = kind.current();
-        let new = version_before(target, &current)?;
+        let (new, from_version) = version_before(target, &current)?;
         check(target, &new, &current)?;
         let reads = &new.record.description;
         let writes = current.record.description.schema_version;
@@ -36,22 +36,33 @@ impl Deployer {
             closed(target, &kind, &current, new)?
         };
         tracing::info!(kind = %name, version = new.record.version, component = %new.record.component.short(), "rolled back");
+        target.observed.events.push(Event::KindRolledBack {
+            kind: name.clone(),
+            version: new.record.version,
+            from_version,
+        });
         Ok(deployed(&new.record, Some(&current.record)))
     }
 }
 
-fn version_before(target: &Target<'_>, current: &KindVersion) -> Result<KindVersion, ApiError> {
+/// The version before under its new number, and the number that it had.
+fn version_before(
+    target: &Target<'_>,
+    current: &KindVersion,
+) -> Result<(KindVersion, u64), ApiError> {
     let kind = &current.record.name;
     let before = target.store.previous_kind(kind).map_err(unreadable)?;
     let before = before.ok_or_else(|| ApiError::NoPreviousVersion { kind: kind.clone() })?;
+    let from_version = before.version;
     let record = KindRecord {
         version: current.record.version + 1,
         deployed_ms: now_ms(),
         ..before
     };
-    load(target.store, target.host, record).map_err(|error| ApiError::Internal {
+    let loaded = load(target.store, target.host, record).map_err(|error| ApiError::Internal {
         message: error.to_string(),
-    })
+    })?;
+    Ok((loaded, from_version))
 }
 
 /// Refuses if a state is there that the version does not read.

@@ -4,16 +4,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::routing::any;
 use entia_api::ApiError;
 use entia_api::body::{
-    DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody,
+    DeployOptions, DeployedBody, Event, KindBody, KindDeletedBody, KindSummaryBody, KindsBody,
+    PlanBody,
 };
-use entia_api::path::parse_kind_path;
+use entia_api::path::{KINDS, parse_kind_path};
 use entia_protocol::{CallError, KindName, Subject};
 use entia_storage::StoreError;
 
-use super::respond::{Answered, allowed, json};
-use super::{Api, blocking, body};
+use super::openapi::Operation;
+use super::respond::{Answered, allowed, json, no_query};
+use super::{Api, Route, blocking, body};
 use crate::Inner;
 use crate::catalog::Kind;
 use crate::deploy::{remove_unused, stored, unreadable};
@@ -21,9 +24,56 @@ use crate::deploy::{remove_unused, stored, unreadable};
 /// How long the upload of a component may take.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
+pub(super) fn routes() -> Vec<Route> {
+    let path = "/v1/kinds/{kind}";
+    let limit = "Sets a limit; limits not named stay as they are";
+    let setting = "Sets a setting. If any is given, these are all; if none is given, they stay";
+    vec![
+        Route {
+            pattern: KINDS,
+            handler: any(list),
+            operations: vec![Operation::get(KINDS, "Lists kinds").answers::<KindsBody>()],
+        },
+        Route {
+            pattern: "/v1/kinds/{*rest}",
+            handler: any(one),
+            operations: vec![
+                Operation::get(
+                    path,
+                    "Shows a kind, with its limits and its methods' schemas",
+                )
+                .answers::<KindBody>(),
+                Operation::put(path, "Deploys: the body is the component")
+                    .query(
+                        "durability",
+                        "`memory` or `durable`, fixed for the kind's life",
+                    )
+                    .query("limits.NAME", limit)
+                    .query("config.NAME", setting)
+                    .query("plan", "`true` says what would change, and changes nothing")
+                    .takes("application/wasm", "The component")
+                    .answers::<DeployedBody>()
+                    .answers::<PlanBody>(),
+                Operation::post(
+                    "/v1/kinds/{kind}/rollback",
+                    "Makes the version before current again",
+                )
+                .answers::<DeployedBody>(),
+                Operation::delete(path, "Deletes a kind without entities")
+                    .query(
+                        "with_entities",
+                        "`true` deletes its entities and their states, too",
+                    )
+                    .answers::<KindDeletedBody>(),
+            ],
+        },
+    ]
+}
+
 /// `/v1/kinds`.
 pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
     allowed(&request, &["GET"])?;
+    no_query(&request)?;
     let summaries = blocking(move || {
         let kinds = api.node.catalog.all();
         let summary = |kind: &Arc<Kind>| {
@@ -49,6 +99,7 @@ pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
         "PUT" => deploy(api, name, request).await,
         "DELETE" => delete(api, name, request).await,
         _ => {
+            no_query(&request)?;
             let version = api.node.catalog.find(&name)?.current();
             let live = blocking(move || live(&api.node, &name)).await?;
             Ok(json(&KindBody::new(&version.record, live)))
@@ -131,8 +182,13 @@ fn delete_kind(
     if deleted.is_err() {
         kind.set_closed(false);
     }
+    let entities_deleted = deleted?;
+    node.observed.events.push(Event::KindDeleted {
+        kind: name.clone(),
+        entities_deleted,
+    });
     Ok(KindDeletedBody {
-        entities_deleted: deleted?,
+        entities_deleted,
         kind: name.clone(),
     })
 }
