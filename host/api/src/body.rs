@@ -5,6 +5,7 @@
 mod entity;
 mod error_body;
 mod kind;
+mod sent;
 
 #[cfg(test)]
 mod tests;
@@ -17,3 +18,4 @@ pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
 pub use kind::{
     DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody, MethodBody,
 };
+pub use sent::SentBody;

@@ -25,7 +25,7 @@ pub use error::ClientError;
 
 use crate::body::{
     DeployOptions, DeployedBody, EntitiesBody, EntityBody, ErrorBody, HealthBody, KindBody,
-    KindDeletedBody, KindsBody, ListQuery,
+    KindDeletedBody, KindsBody, ListQuery, SentBody,
 };
 use crate::path;
 
@@ -90,18 +90,28 @@ impl Client {
         arguments: impl Into<Bytes>,
         options: &CallOptions,
     ) -> Result<Bytes, ClientError> {
-        let mut request = Request::post(self.uri(&path::method_path(entity, method), ""))
-            .header(http::header::CONTENT_TYPE, "application/json");
-        if let Some(key) = &options.idempotency_key {
-            request = request.header(path::IDEMPOTENCY_KEY, key);
-        }
+        let uri = self.uri(&path::method_path(entity, method), "");
+        let mut request = arguments_to(&uri, options.idempotency_key.as_deref());
         if let Some(deadline_ms) = options.deadline_ms {
             request = request.header(path::DEADLINE_MS, deadline_ms);
         }
-        let body = Full::new(arguments.into()).map_err(|never| match never {});
         let wait = options.deadline_ms.map_or(DEADLINE, Duration::from_millis);
         let wait = wait.saturating_add(GRACE).min(WAIT_MAX);
-        self.exchange(request, body.boxed_unsync(), wait).await
+        self.exchange(request, full(arguments), wait).await
+    }
+
+    /// Leaves a call to the node, which answers when it has accepted it, and not when it has run.
+    pub async fn send(
+        &self,
+        entity: &EntityId,
+        method: &str,
+        arguments: impl Into<Bytes>,
+        idempotency_key: Option<&str>,
+    ) -> Result<SentBody, ClientError> {
+        let uri = self.uri(&path::method_path(entity, method), path::MODE_SEND);
+        let request = arguments_to(&uri, idempotency_key);
+        let answer = self.exchange(request, full(arguments), DEADLINE + GRACE);
+        decode(&uri, &answer.await?)
     }
 
     /// Shows an entity.
@@ -174,6 +184,11 @@ impl Client {
     /// Whether the node lives.
     pub async fn health(&self) -> Result<HealthBody, ClientError> {
         self.read(Method::GET, path::HEALTH, "").await
+    }
+
+    /// Whether the node takes calls.
+    pub async fn ready(&self) -> Result<HealthBody, ClientError> {
+        self.read(Method::GET, path::READY, "").await
     }
 
     fn uri(&self, path: &str, query: &str) -> String {
@@ -266,6 +281,19 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 const DEPLOY_WAIT: Duration = Duration::from_secs(600);
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+fn arguments_to(uri: &str, idempotency_key: Option<&str>) -> http::request::Builder {
+    let request = Request::post(uri).header(http::header::CONTENT_TYPE, "application/json");
+    match idempotency_key {
+        Some(key) => request.header(path::IDEMPOTENCY_KEY, key),
+        None => request,
+    }
+}
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    let body = Full::new(bytes.into()).map_err(|never| match never {});
+    body.boxed_unsync()
+}
 
 fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()

@@ -21,6 +21,8 @@ pub const HEALTH: &str = "/healthz";
 pub const READY: &str = "/readyz";
 /// In a method's place: ends the entity's quarantine. No method has this name.
 pub const RELEASE: &str = "release";
+/// The query of a call that is accepted and not waited for.
+pub const MODE_SEND: &str = "mode=send";
 /// The header with a client's idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header with the milliseconds that a client waits.

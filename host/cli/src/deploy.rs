@@ -7,19 +7,33 @@ use entia_protocol::{Durability, KindName};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::Deploy;
-use crate::build;
+use crate::build::{self, Cargo};
 use crate::failure::Failure;
-use crate::kinds::{durability, example, signature};
+use crate::kinds::{durability, signature};
 use crate::output::{Output, bytes};
+use crate::sample;
 
 pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyhow::Result<()> {
     let options = options(&deploy);
-    let (path, name) = component(&deploy.source)?;
+    let (path, name) = component(&deploy.source).await?;
     let kind = match deploy.kind {
         Some(kind) => kind,
         None => kind_of(&name)?,
     };
-    let file = tokio::fs::File::open(&path).await.map_err(|error| {
+    output.result(
+        &upload(&client, &kind, &path, &options).await?,
+        deployed_text,
+    )
+}
+
+/// Uploads a component and shows how far it is.
+pub(crate) async fn upload(
+    client: &Client,
+    kind: &KindName,
+    path: &Path,
+    options: &DeployOptions,
+) -> anyhow::Result<DeployedBody> {
+    let file = tokio::fs::File::open(path).await.map_err(|error| {
         let message = format!("cannot read {}: {error}", path.display());
         Failure::new(message, "name a component's file, or a project's directory")
     })?;
@@ -36,9 +50,9 @@ pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyh
             told.enable_steady_tick(TICK);
         }
     };
-    let deployed = client.deploy(&kind, file, &options, progress).await;
+    let deployed = client.deploy(kind, file, options, progress).await;
     bar.finish_and_clear();
-    output.result(&deployed?, deployed_text)
+    Ok(deployed?)
 }
 
 fn options(deploy: &Deploy) -> DeployOptions {
@@ -50,9 +64,9 @@ fn options(deploy: &Deploy) -> DeployOptions {
 }
 
 /// The component's file, and the name that it has.
-fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
+async fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
     if source.is_dir() {
-        let built = build::build(source)?;
+        let built = build::build(source, Cargo::Talks).await?;
         return Ok((built.path, built.name));
     }
     let name = source.file_stem().and_then(|stem| stem.to_str());
@@ -60,7 +74,7 @@ fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
 }
 
 /// Cargo writes `chat_room` for the crate `chat-room`.
-fn kind_of(name: &str) -> anyhow::Result<KindName> {
+pub(crate) fn kind_of(name: &str) -> anyhow::Result<KindName> {
     let kind = KindName::new(&name.replace('_', "-"));
     Ok(kind.map_err(|error| Failure::new(error.to_string(), "name the kind with --kind NAME"))?)
 }
@@ -79,11 +93,8 @@ fn deployed_text(deployed: &DeployedBody) -> String {
     for method in &kind.methods {
         text += &format!("  {}\n", signature(method));
     }
-    // A command shows more than a query of an entity that does not exist yet.
-    let methods = || kind.methods.iter();
-    if let Some(method) = methods().find(|method| !method.query).or(methods().next()) {
-        let (name, arguments) = (&method.name, example(method));
-        text += &format!("\nentia call {}/mine {name} '{arguments}'\n", kind.name);
+    if let Some(call) = sample::call(kind, None) {
+        text += &format!("\n{call}\n");
     }
     text
 }
@@ -103,8 +114,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_files_name_is_the_kinds_unless_it_cannot_be() {
+    #[tokio::test]
+    async fn a_files_name_is_the_kinds_unless_it_cannot_be() {
         assert_eq!(kind_of("chat_room").unwrap().as_str(), "chat-room");
         let error = kind_of("My App").unwrap_err();
         assert!(
@@ -114,7 +125,7 @@ mod tests {
                 .hint
                 .contains("--kind")
         );
-        let (path, name) = component(Path::new("x/chat_room.wasm")).unwrap();
+        let (path, name) = component(Path::new("x/chat_room.wasm")).await.unwrap();
         assert_eq!(
             (path.to_str(), name.as_str()),
             (Some("x/chat_room.wasm"), "chat_room")
@@ -156,7 +167,7 @@ mod tests {
         };
         assert_eq!(
             deployed_text(&deployed),
-            "counter version 2 (durable, af1349b9f5f9, 68 KiB)\n  value() -> integer\n  increment(by: integer) -> integer\n\nentia call counter/mine increment '{\"by\":1}'\n"
+            "counter version 2 (durable, af1349b9f5f9, 68 KiB)\n  value() -> integer\n  increment(by: integer) -> integer\n\nentia call counter/mine increment '{\"by\": 1}'\n"
         );
     }
 }

@@ -52,26 +52,6 @@ pub(crate) fn signature(method: &MethodBody) -> String {
     format!("{}({arguments}){result}", printable(&method.name))
 }
 
-/// Arguments of the right types, for an example to start from.
-pub(crate) fn example(method: &MethodBody) -> String {
-    let required = required(&method.arguments);
-    let properties = method.arguments.get("properties");
-    let example = |name: &&str| {
-        let schema = properties.and_then(|properties| properties.get(name));
-        let value = match schema.map(type_of).unwrap_or_default().as_str() {
-            "integer" | "number" => Value::from(1),
-            "boolean" => Value::from(true),
-            "array" => Value::Array(Vec::new()),
-            "object" => Value::Object(serde_json::Map::new()),
-            "base64" => Value::from(""),
-            _ => Value::from("text"),
-        };
-        ((*name).to_owned(), value)
-    };
-    let arguments: serde_json::Map<_, _> = required.iter().map(example).collect();
-    Value::Object(arguments).to_string()
-}
-
 fn required(schema: &Value) -> Vec<&str> {
     let required = schema.get("required").and_then(Value::as_array);
     let names = required.into_iter().flatten();
@@ -201,14 +181,12 @@ mod tests {
             signature(&method),
             "increment(blob: base64, by: integer, note?: string or null, to?: Name) -> integer"
         );
-        assert_eq!(example(&method), r#"{"blob":"","by":1}"#);
     }
 
     #[test]
     fn a_method_without_arguments_or_result_has_empty_brackets() {
         let method = method(json!({"type": "object"}), json!({"type": "null"}));
         assert_eq!(signature(&method), "increment()");
-        assert_eq!(example(&method), "{}");
     }
 
     #[test]
