@@ -196,7 +196,7 @@ fn an_author_edits_breaks_mends_and_stops_and_the_state_stays() {
 
     let (status, said) = dev.interrupt();
     assert_eq!(status.code(), Some(0), "{said}");
-    assert!(said.contains("stopped; the state is in ./.entia"), "{said}");
+    assert!(said.contains("stopped; the state is in .entia"), "{said}");
 
     let mut dev = Dev::start(&project, &["--http", "127.0.0.1:0"]);
     let api = dev.api();

@@ -8,8 +8,9 @@ use std::io;
 use entia_api::body::{KindBody, MethodBody};
 use serde::Serialize as _;
 use serde_json::ser::{Formatter, Serializer};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
+use crate::kinds::required;
 use crate::output::printable;
 
 /// A call that can be pasted into a shell. A command shows more than a query of an entity that does not exist yet.
@@ -25,8 +26,17 @@ pub(crate) fn call(kind: &KindBody, api: Option<&str>) -> Option<String> {
 pub(crate) fn call_of(kind: &KindBody, method: &MethodBody, api: Option<&str>) -> String {
     let mut line = format!("entia call {}/mine {}", kind.name, printable(&method.name));
     let arguments = arguments(&method.arguments);
-    if arguments != json!({}) {
-        line += &format!(" {}", quoted(&spaced(&arguments)));
+    if !arguments.is_empty() {
+        // A map of JSON has its members by name, and here they are in the author's order.
+        let mut members: Vec<_> = arguments.iter().collect();
+        let order = required(&method.arguments);
+        members.sort_by_key(|(name, _)| order.iter().position(|other| other == name));
+        let member = |(name, value): &(&String, &Value)| {
+            let name = Value::from(name.as_str());
+            format!("{name}: {}", spaced(value))
+        };
+        let members = members.iter().map(member).collect::<Vec<_>>().join(", ");
+        line += &format!(" {}", quoted(&format!("{{{members}}}")));
     }
     if let Some(api) = api {
         line += &format!(" --api {api}");
@@ -35,10 +45,10 @@ pub(crate) fn call_of(kind: &KindBody, method: &MethodBody, api: Option<&str>) -
 }
 
 /// Arguments that a method takes: those that it requires.
-fn arguments(schema: &Value) -> Value {
+fn arguments(schema: &Value) -> Map<String, Value> {
     match (Sampler { root: schema }).value(schema, "text", 0) {
-        Value::Object(arguments) => Value::Object(arguments),
-        _ => json!({}),
+        Value::Object(arguments) => arguments,
+        _ => Map::new(),
     }
 }
 

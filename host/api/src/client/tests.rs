@@ -96,7 +96,8 @@ async fn a_message_is_a_call_that_is_not_waited_for() {
     let node = Canned::new(202, r#"{"accepted": true, "key": "order-7"}"#).await;
     let client = node.client();
     let arguments = r#"{"by": 1}"#;
-    let sent = client.send(&entity("a b"), "increment", arguments, Some("order-7"));
+    let to = entity("a b");
+    let sent = client.send(&to, "increment", arguments, Some("order-7"));
     let accepted = SentBody {
         accepted: true,
         key: "order-7".to_owned(),
@@ -108,7 +109,7 @@ async fn a_message_is_a_call_that_is_not_waited_for() {
     assert_eq!(seen.headers["idempotency-key"], "order-7");
     assert_eq!(seen.body, arguments);
 
-    let sent = client.send(&entity("a"), "increment", arguments, None);
+    let sent = client.send(&to, "increment", arguments, None);
     sent.await.unwrap();
     assert!(!node.seen().headers.contains_key("idempotency-key"));
 }

@@ -41,7 +41,10 @@ impl DevNode {
             }
         }
         let data_dir = dev.data_dir.clone();
-        let data_dir = data_dir.unwrap_or_else(|| dev.dir.join(DATA_DIR));
+        let data_dir = data_dir.unwrap_or_else(|| {
+            let dir = dev.dir.join(DATA_DIR);
+            dir.strip_prefix(".").map(Path::to_owned).unwrap_or(dir)
+        });
         let node = node_command::start(NodeOptions {
             data_dir: data_dir.clone(),
             http: dev.http,

@@ -111,6 +111,12 @@ async fn saving_by_rename_and_new_directories_are_changes() {
     fs::rename(project.join("src/lib.rs~"), project.join("src/lib.rs")).unwrap();
     assert_eq!(watch.changed().await.unwrap(), ["src/lib.rs"]);
 
+    fs::write(project.join("src/sedXYZ"), "3").unwrap();
+    fs::rename(project.join("src/sedXYZ"), project.join("src/lib.rs")).unwrap();
+    assert_eq!(watch.changed().await.unwrap(), ["src/lib.rs"]);
+    fs::remove_file(project.join("src/lib.rs")).unwrap();
+    assert_eq!(watch.changed().await.unwrap(), ["src/lib.rs"]);
+
     fs::create_dir(project.join("types")).unwrap();
     assert_eq!(watch.changed().await.unwrap(), ["types"]);
     fs::write(project.join("types/mod.rs"), "3").unwrap();
@@ -159,4 +165,27 @@ async fn packages_beside_the_project_are_watched_when_a_build_has_named_them() {
     let path = shared.join("src/lib.rs");
     fs::write(&path, "x").unwrap();
     assert_eq!(watch.changed().await.unwrap(), [path.display().to_string()]);
+}
+
+#[test]
+fn a_ready_made_call_has_the_arguments_in_the_authors_order_and_names_a_node_that_is_not_the_usual_one()
+ {
+    let arguments = json!({
+        "type": "object",
+        "properties": {"text": {"type": "string"}, "title": {"type": "string"}},
+        "required": ["title", "text"],
+    });
+    let kind = kind(vec![method("write", arguments)]);
+    let usual = r#"entia call notebook/mine write '{"title": "title", "text": "text"}'"#;
+    assert_eq!(sample::call(&kind, None).unwrap(), usual);
+    let other = format!("{usual} --api http://127.0.0.1:1");
+    let api = Some("http://127.0.0.1:1");
+    assert_eq!(sample::call(&kind, api).unwrap(), other);
+    let empty = kind_of_one("reset");
+    let call = sample::call(&empty, None).unwrap();
+    assert_eq!(call, "entia call notebook/mine reset");
+}
+
+fn kind_of_one(name: &str) -> KindBody {
+    kind(vec![method(name, json!({}))])
 }

@@ -86,7 +86,10 @@ impl Watch {
         }
         let changed = std::mem::take(&mut self.noted.lock().changed);
         self.follow()?;
-        let named = changed.iter().map(|path| {
+        // Many editors write into a file beside, which is gone by now. If all are gone, that is the change.
+        let (there, gone): (Vec<_>, Vec<_>) = changed.iter().partition(|path| path.exists());
+        let told = if there.is_empty() { gone } else { there };
+        let named = told.into_iter().map(|path| {
             let path = path.strip_prefix(&self.project).unwrap_or(path);
             path.display().to_string()
         });

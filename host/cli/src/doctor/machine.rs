@@ -73,7 +73,7 @@ fn clock(now: SystemTime, program: SystemTime) -> Finding {
     }
     Finding::ok(
         "clock",
-        format!("this program was made {}", ago(ms(program))),
+        format!("plausible: this program was made {}", ago(ms(program))),
     )
 }
 

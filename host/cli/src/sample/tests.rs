@@ -1,8 +1,10 @@
+use serde_json::json;
+
 use super::*;
 
 /// The sample of a schema, which has to be valid by it.
 fn sample(schema: &Value) -> Value {
-    let sample = arguments(schema);
+    let sample = Value::Object(arguments(schema));
     let validator = jsonschema::options()
         .should_validate_formats(true)
         .build(schema)
@@ -165,8 +167,8 @@ fn a_type_that_contains_itself_comes_to_an_end() {
     assert!(sample(&tree)["root"]["children"].is_array());
     // One that has no end has no value either; here it only matters that this returns.
     let endless = json!({"$ref": "#/$defs/A", "$defs": {"A": {"$ref": "#/$defs/A"}}});
-    assert_eq!(arguments(&endless), json!({}));
-    assert_eq!(arguments(&json!({"$ref": "#/nowhere"})), json!({}));
+    assert!(arguments(&endless).is_empty());
+    assert!(arguments(&json!({"$ref": "#/nowhere"})).is_empty());
 }
 
 #[test]
