@@ -98,7 +98,11 @@ fn command(project: &Path, flags: &[&str]) -> Command {
         .env_remove("ENTIA_API")
         .env_remove("ENTIA_HTTP")
         .env_remove("ENTIA_LOG")
-        .env_remove("CARGO_TARGET_DIR")
+        // What the projects have in common is built once.
+        .env(
+            "CARGO_TARGET_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/projects"),
+        )
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
