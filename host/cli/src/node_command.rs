@@ -78,7 +78,7 @@ pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Node> {
     })
 }
 
-/// The bound of activations that a node has unless its settings say otherwise.
+/// What a node has unless its settings say otherwise.
 pub(crate) fn defaults() -> NodeConfig {
     NodeConfig::new(PathBuf::new(), Compiler::new(PathBuf::new(), Vec::new()))
 }
