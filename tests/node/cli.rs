@@ -4,7 +4,7 @@
 
 use std::process::Output;
 
-use entia_tests::{NodeOptions, guest};
+use entia_tests::{NodeOptions, entia, guest};
 
 fn out(output: &Output) -> String {
     String::from_utf8(output.stdout.clone()).unwrap()
@@ -145,10 +145,9 @@ fn completions_are_written_for_the_common_shells() {
     let node = NodeOptions::new(dir.path()).start();
     for shell in ["bash", "zsh", "fish"] {
         let script = out(&node.entia(["completions", shell]));
-        assert!(
-            script.contains("entia") && script.contains("deploy"),
-            "{shell}"
-        );
+        for command in ["entia", "deploy", "dev", "doctor", "send"] {
+            assert!(script.contains(command), "{shell}: {command}");
+        }
     }
 }
 
@@ -191,4 +190,87 @@ fn memory_kinds_keep_their_state_across_a_stop_and_lose_it_in_a_crash() {
         "as of the stop"
     );
     assert!(node.stop().success());
+}
+
+#[test]
+fn a_message_is_accepted_and_takes_effect_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = NodeOptions::new(dir.path()).start();
+    node.deploy(&guest("counter"), &[]);
+    let message = [
+        "send",
+        "counter/a",
+        "increment",
+        r#"{"by": 5}"#,
+        "--key",
+        "k",
+    ];
+    for _ in 0..2 {
+        let sent = node.entia(message);
+        assert_eq!(sent.status.code(), Some(0), "{}", err(&sent));
+        assert_eq!(out(&sent).trim(), "accepted, with the key k");
+    }
+    let sent = node.entia([
+        "send",
+        "counter/a",
+        "increment",
+        r#"{"by": 1}"#,
+        "-o",
+        "json",
+    ]);
+    let sent: serde_json::Value = serde_json::from_str(&out(&sent)).unwrap();
+    assert_eq!(sent["accepted"], true);
+    assert!(
+        sent["key"].as_str().is_some_and(|key| !key.is_empty()),
+        "{sent}"
+    );
+    // A call comes after the messages that the entity has accepted before it.
+    let value = node.entia(["call", "counter/a", "value"]);
+    assert_eq!(out(&value).trim(), "6");
+
+    let refused = node.entia(["send", "counter/a", "frobnicate"]);
+    assert_eq!(refused.status.code(), Some(4), "{}", err(&refused));
+}
+
+#[test]
+fn the_doctor_looks_at_the_node_and_its_directory() {
+    let dir = tempfile::tempdir().unwrap();
+    let data = dir.path().join("data");
+    let node = NodeOptions::new(&data).start();
+    let data = data.to_str().unwrap();
+    let finding = |report: &Output, check: &str| {
+        let report: serde_json::Value = serde_json::from_str(&out(report)).unwrap();
+        let findings = report["findings"].as_array().unwrap();
+        let found = findings.iter().find(|finding| finding["check"] == check);
+        found.unwrap_or_else(|| panic!("{check}: {report}")).clone()
+    };
+    let report = node.entia(["doctor", "-o", "json", "--data-dir", data]);
+    assert_eq!(report.status.code(), Some(0), "{}", out(&report));
+    for check in [
+        "rust",
+        "target",
+        "node",
+        "version",
+        "store",
+        "artifacts",
+        "clock",
+    ] {
+        assert_eq!(finding(&report, check)["status"], "ok", "{check}");
+    }
+    let message = finding(&report, "store")["message"].to_string();
+    assert!(message.contains("open in a running node"), "{message}");
+    let lines = out(&node.entia(["doctor"]));
+    assert!(lines.contains("ok    node"), "{lines}");
+    assert!(!lines.contains("store"), "no directory was named: {lines}");
+
+    let api = node.api().to_owned();
+    assert!(node.stop().success());
+    let report = std::process::Command::new(entia())
+        .args(["doctor", "--api", &api, "-o", "json", "--data-dir", data])
+        .output()
+        .unwrap();
+    assert_eq!(report.status.code(), Some(1), "{}", err(&report));
+    assert_eq!(finding(&report, "node")["status"], "fail");
+    let message = finding(&report, "store")["message"].to_string();
+    assert!(message.contains("no node has open"), "{message}");
 }

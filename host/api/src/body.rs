@@ -10,6 +10,7 @@ mod kind;
 mod log;
 mod plan;
 mod schema;
+mod sent;
 
 #[cfg(test)]
 mod tests;
@@ -17,7 +18,7 @@ mod tests;
 pub use change::{Became, ChangeBody, Changed};
 pub use entity::{
     Activation, DeadLetterBody, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, HealthBody,
-    ListQuery, QuarantineBody, SentBody, TimerBody,
+    ListQuery, QuarantineBody, TimerBody,
 };
 pub use error_body::{ErrorBody, ErrorDetail, RejectionBody};
 pub use event::{EntityName, Event, EventBody, EventsBody, EventsQuery};
@@ -26,3 +27,4 @@ pub use kind::{
 };
 pub use log::{LINES_DEFAULT, LINES_MAX, LogLevel, LogLineBody, LogsBody, LogsQuery, MissedBody};
 pub use plan::{DryRunBody, DryRunFailureBody, PlanBody, RefusalBody, VersionBody};
+pub use sent::SentBody;

@@ -29,7 +29,7 @@ pub use follow::{Follow, Followed};
 use crate::body::{
     DeployOptions, DeployedBody, EntitiesBody, EntityBody, ErrorBody, EventBody, EventsBody,
     EventsQuery, HealthBody, KindBody, KindDeletedBody, KindsBody, ListQuery, LogLineBody,
-    LogsBody, LogsQuery, PlanBody,
+    LogsBody, LogsQuery, PlanBody, SentBody,
 };
 use crate::path;
 
@@ -94,18 +94,28 @@ impl Client {
         arguments: impl Into<Bytes>,
         options: &CallOptions,
     ) -> Result<Bytes, ClientError> {
-        let mut request = Request::post(self.uri(&path::method_path(entity, method), ""))
-            .header(http::header::CONTENT_TYPE, "application/json");
-        if let Some(key) = &options.idempotency_key {
-            request = request.header(path::IDEMPOTENCY_KEY, key);
-        }
+        let uri = self.uri(&path::method_path(entity, method), "");
+        let mut request = arguments_to(&uri, options.idempotency_key.as_deref());
         if let Some(deadline_ms) = options.deadline_ms {
             request = request.header(path::DEADLINE_MS, deadline_ms);
         }
-        let body = Full::new(arguments.into()).map_err(|never| match never {});
         let wait = options.deadline_ms.map_or(DEADLINE, Duration::from_millis);
         let wait = wait.saturating_add(GRACE).min(WAIT_MAX);
-        self.exchange(request, body.boxed_unsync(), wait).await
+        self.exchange(request, full(arguments), wait).await
+    }
+
+    /// Leaves a call to the node, which answers when it has accepted it, and not when it has run.
+    pub async fn send(
+        &self,
+        entity: &EntityId,
+        method: &str,
+        arguments: impl Into<Bytes>,
+        idempotency_key: Option<&str>,
+    ) -> Result<SentBody, ClientError> {
+        let uri = self.uri(&path::method_path(entity, method), path::MODE_SEND);
+        let request = arguments_to(&uri, idempotency_key);
+        let answer = self.exchange(request, full(arguments), DEADLINE + GRACE);
+        decode(&uri, &answer.await?)
     }
 
     /// Shows an entity.
@@ -256,6 +266,11 @@ impl Client {
         self.read(Method::GET, path::HEALTH, "").await
     }
 
+    /// Whether the node takes calls.
+    pub async fn ready(&self) -> Result<HealthBody, ClientError> {
+        self.read(Method::GET, path::READY, "").await
+    }
+
     fn uri(&self, path: &str, query: &str) -> String {
         let separator = if query.is_empty() { "" } else { "?" };
         format!("{}{path}{separator}{query}", self.base)
@@ -280,7 +295,7 @@ impl Client {
         query: &str,
     ) -> Result<Follow<T>, ClientError> {
         let uri = self.uri(path, query);
-        let sent = self.send(Request::get(&uri), empty());
+        let sent = self.respond(Request::get(&uri), empty());
         let (status, body) = within(&self.base, DEADLINE + GRACE, sent).await?;
         if status.is_success() {
             return Ok(Follow::new(uri, body));
@@ -297,7 +312,7 @@ impl Client {
         wait: Duration,
     ) -> Result<Bytes, ClientError> {
         let (status, body) = within(&self.base, wait, async {
-            let (status, body) = self.send(request, body).await?;
+            let (status, body) = self.respond(request, body).await?;
             Ok((status, self.whole(body).await?))
         })
         .await?;
@@ -309,7 +324,7 @@ impl Client {
     }
 
     /// Sends a request and reads the head of its answer.
-    async fn send(
+    async fn respond(
         &self,
         request: http::request::Builder,
         body: Body,
@@ -379,6 +394,19 @@ async fn within<T>(
         url: url.to_owned(),
         after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
     })?
+}
+
+fn arguments_to(uri: &str, idempotency_key: Option<&str>) -> http::request::Builder {
+    let request = Request::post(uri).header(http::header::CONTENT_TYPE, "application/json");
+    match idempotency_key {
+        Some(key) => request.header(path::IDEMPOTENCY_KEY, key),
+        None => request,
+    }
+}
+
+fn full(bytes: impl Into<Bytes>) -> Body {
+    let body = Full::new(bytes.into()).map_err(|never| match never {});
+    body.boxed_unsync()
 }
 
 fn empty() -> Body {

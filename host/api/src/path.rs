@@ -31,6 +31,8 @@ pub const READY: &str = "/readyz";
 pub const RELEASE: &str = "release";
 /// After a kind: goes back to its version before.
 pub const ROLLBACK: &str = "rollback";
+/// The query of a call that is accepted and not waited for.
+pub const MODE_SEND: &str = "mode=send";
 /// The header with a client's idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header with the milliseconds that a client waits.

@@ -1,7 +1,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::parser::ValueSource;
+use clap::{ArgMatches, Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 use clap_complete::Shell;
 use entia_api::body::LogLevel;
 use entia_protocol::{EntityId, InvalidId, KindName};
@@ -29,6 +30,37 @@ pub(crate) struct Arguments {
     pub(crate) command: Command,
 }
 
+/// Who said which node to talk to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApiFrom {
+    /// `--api`.
+    Flag,
+    /// `ENTIA_API`.
+    Environment,
+    /// Nobody.
+    Default,
+}
+
+impl Arguments {
+    /// Reads the command line. What is wrong with it ends the process.
+    pub(crate) fn read() -> (Self, ApiFrom) {
+        let matches = Self::command().get_matches();
+        let from = ApiFrom::new(&matches);
+        let arguments = Self::from_arg_matches(&matches);
+        (arguments.unwrap_or_else(|error| error.exit()), from)
+    }
+}
+
+impl ApiFrom {
+    fn new(matches: &ArgMatches) -> Self {
+        match matches.value_source("api") {
+            Some(ValueSource::CommandLine) => Self::Flag,
+            Some(ValueSource::EnvVariable) => Self::Environment,
+            _ => Self::Default,
+        }
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Make a project for a new kind of entity
@@ -36,6 +68,8 @@ pub(crate) enum Command {
         /// The kind's name, which is also the directory's
         name: String,
     },
+    /// Build, run and deploy a project, and again with every change of its source
+    Dev(Dev),
     /// Build an entity's component
     Build {
         /// The project
@@ -52,6 +86,8 @@ pub(crate) enum Command {
     },
     /// Call a method of an entity
     Call(Call),
+    /// Leave a call to the node without waiting for its result
+    Send(Send),
     /// Show where an entity stands: its state, its calls, its last failure
     Inspect {
         /// The entity
@@ -74,6 +110,8 @@ pub(crate) enum Command {
     Events(Events),
     /// Run a node
     Node(Node),
+    /// Check what Entia needs on this machine, and say what is missing
+    Doctor(Doctor),
     /// Write a shell's completion script
     Completions {
         /// The shell
@@ -82,6 +120,27 @@ pub(crate) enum Command {
     /// What the node starts to compile a component under limits of its own
     #[command(hide = true)]
     CompileComponent,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Dev {
+    /// The project
+    #[arg(default_value = ".")]
+    pub(crate) dir: PathBuf,
+    /// Where the node that it starts serves HTTP; port 0 takes a free one
+    #[arg(
+        long,
+        value_name = "IP:PORT",
+        env = "ENTIA_HTTP",
+        default_value = "127.0.0.1:7070"
+    )]
+    pub(crate) http: SocketAddr,
+    /// Where that node keeps everything; otherwise in .entia of the project
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Answer a command only after its state is on disk. Fixed for a kind's life
+    #[arg(long)]
+    pub(crate) durable: bool,
 }
 
 #[derive(Debug, Args)]
@@ -122,6 +181,21 @@ pub(crate) struct Call {
     /// How long to wait for the answer
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) deadline_ms: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    /// The entity; it begins to exist with its first call
+    #[arg(value_name = "KIND/KEY")]
+    pub(crate) entity: EntityId,
+    /// The method
+    pub(crate) method: String,
+    /// The arguments as a JSON object, or `-` to read them from standard input
+    #[arg(value_name = "JSON", default_value = "{}", hide_default_value = true)]
+    pub(crate) arguments: String,
+    /// Repeating the message with the same key takes effect once
+    #[arg(long, value_name = "IDEMPOTENCY-KEY")]
+    pub(crate) key: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -217,6 +291,16 @@ pub(crate) struct LogsOf {
     pub(crate) key: Option<String>,
 }
 
+#[derive(Debug, Default, Args)]
+pub(crate) struct Doctor {
+    /// A node's data directory to look at, too; nothing in it is changed
+    #[arg(long, value_name = "DIR", env = "ENTIA_DATA_DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// The node's settings, which name its directory and its bounds
+    #[arg(long, value_name = "FILE", env = "ENTIA_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+}
+
 /// The node's settings: these flags win over the environment, and that over the file.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Node {
@@ -265,8 +349,6 @@ fn limit(text: &str) -> Result<(String, u64), String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory as _;
-
     use super::*;
 
     fn parse(line: &str) -> Result<Command, clap::Error> {
@@ -359,6 +441,33 @@ mod tests {
         let arguments = Arguments::try_parse_from(arguments).unwrap();
         assert_eq!(arguments.output, Format::Json);
         assert_eq!(arguments.api, "http://a:1");
+    }
+
+    #[test]
+    fn a_message_is_written_like_a_call() {
+        let line = "entia send counter/a increment {\"by\":1} --key k";
+        let Command::Send(send) = parse(line).unwrap() else {
+            panic!("it is a message");
+        };
+        assert_eq!(
+            (send.entity.key(), send.method.as_str()),
+            ("a", "increment")
+        );
+        assert_eq!(send.arguments, "{\"by\":1}");
+        assert_eq!(send.key.as_deref(), Some("k"));
+        assert!(parse("entia send counter/a increment --deadline-ms 5").is_err());
+    }
+
+    #[test]
+    fn it_is_known_who_named_the_node() {
+        // Without the environment's variable, which whoever runs the tests may have.
+        let from = |line: &str| {
+            let command = Arguments::command().mut_arg("api", |api| api.env(None));
+            ApiFrom::new(&command.get_matches_from(line.split(' ')))
+        };
+        assert_eq!(from("entia dev"), ApiFrom::Default);
+        assert_eq!(from("entia dev --api http://a:1"), ApiFrom::Flag);
+        assert_eq!(from("entia --api http://a:1 dev"), ApiFrom::Flag);
     }
 
     #[test]

@@ -1,11 +1,13 @@
+//! `entia call` waits for the result, `entia send` only for the promise that it will run.
+
 use std::io::Read as _;
 
 use anyhow::Context as _;
 use entia_api::client::{CallOptions, Client};
 
-use crate::arguments::Call;
+use crate::arguments::{Call, Send};
 use crate::failure::Failure;
-use crate::output::{Format, Output};
+use crate::output::{Format, Output, printable};
 
 pub(crate) async fn run(client: Client, call: Call, output: &Output) -> anyhow::Result<()> {
     let arguments = arguments(call.arguments)?;
@@ -20,6 +22,14 @@ pub(crate) async fn run(client: Client, call: Call, output: &Output) -> anyhow::
         shown.push(b'\n');
     }
     output.raw(&shown)
+}
+
+pub(crate) async fn send(client: Client, send: Send, output: &Output) -> anyhow::Result<()> {
+    let arguments = arguments(send.arguments)?;
+    let sent = client.send(&send.entity, &send.method, arguments, send.key.as_deref());
+    output.result(&sent.await?, |sent| {
+        format!("accepted, with the key {}", printable(&sent.key))
+    })
 }
 
 fn arguments(given: String) -> anyhow::Result<Vec<u8>> {

@@ -7,20 +7,52 @@ use entia_protocol::{Durability, KindName};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::arguments::Deploy;
-use crate::build;
+use crate::build::{self, Cargo};
 use crate::failure::Failure;
-use crate::kinds::{durability, example, signature};
+use crate::kinds::{durability, signature};
 use crate::output::{Output, bytes};
 use crate::plan::{changes, planned};
+use crate::sample;
 
 pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyhow::Result<()> {
     let options = options(&deploy);
-    let (path, name) = component(&deploy.source)?;
+    let (path, name) = component(&deploy.source).await?;
     let kind = match deploy.kind {
         Some(kind) => kind,
         None => kind_of(&name)?,
     };
-    let file = tokio::fs::File::open(&path).await.map_err(|error| {
+    if !options.plan {
+        let deployed = upload(&client, &kind, &path, &options).await?;
+        return output.result(&deployed, deployed_text);
+    }
+    let (file, bar) = open(&kind, &path).await?;
+    let plan = client.plan(&kind, file, &options, shown(&bar)).await;
+    bar.finish_and_clear();
+    let plan = plan?;
+    output.result(&plan, planned)?;
+    // As the deployment would end, so that a script can go by the exit code.
+    match plan.refusal {
+        Some(refusal) => Err(ClientError::planned(refusal).into()),
+        None => Ok(()),
+    }
+}
+
+/// Uploads a component and shows how far it is.
+pub(crate) async fn upload(
+    client: &Client,
+    kind: &KindName,
+    path: &Path,
+    options: &DeployOptions,
+) -> anyhow::Result<DeployedBody> {
+    let (file, bar) = open(kind, path).await?;
+    let deployed = client.deploy(kind, file, options, shown(&bar)).await;
+    bar.finish_and_clear();
+    Ok(deployed?)
+}
+
+/// A component's file, and the bar of its upload.
+async fn open(kind: &KindName, path: &Path) -> anyhow::Result<(tokio::fs::File, ProgressBar)> {
+    let file = tokio::fs::File::open(path).await.map_err(|error| {
         let message = format!("cannot read {}: {error}", path.display());
         Failure::new(message, "name a component's file, or a project's directory")
     })?;
@@ -28,29 +60,20 @@ pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyh
     // Drawn on standard error, and only if that is a terminal.
     let bar = ProgressBar::new(bytes).with_style(upload_style());
     bar.set_message(format!("uploading {kind}"));
+    Ok((file, bar))
+}
+
+/// Lets a bar follow an upload, and then wait for the node.
+fn shown(bar: &ProgressBar) -> impl FnMut(u64) + Send + Sync + use<> {
     let told = bar.clone();
-    let progress = move |sent| {
+    move |sent| {
         told.inc(sent);
-        if told.position() >= bytes {
+        if told.position() >= told.length().unwrap_or_default() {
             told.set_style(ProgressStyle::default_spinner());
             told.set_message("the node compiles and checks it");
             told.enable_steady_tick(TICK);
         }
-    };
-    if deploy.plan {
-        let plan = client.plan(&kind, file, &options, progress).await;
-        bar.finish_and_clear();
-        let plan = plan?;
-        output.result(&plan, planned)?;
-        // As the deployment would end, so that a script can go by the exit code.
-        return match plan.refusal {
-            Some(refusal) => Err(ClientError::planned(refusal).into()),
-            None => Ok(()),
-        };
     }
-    let deployed = client.deploy(&kind, file, &options, progress).await;
-    bar.finish_and_clear();
-    output.result(&deployed?, deployed_text)
 }
 
 pub(crate) async fn roll_back(
@@ -72,9 +95,9 @@ fn options(deploy: &Deploy) -> DeployOptions {
 }
 
 /// The component's file, and the name that it has.
-fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
+async fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
     if source.is_dir() {
-        let built = build::build(source)?;
+        let built = build::build(source, Cargo::Talks).await?;
         return Ok((built.path, built.name));
     }
     let name = source.file_stem().and_then(|stem| stem.to_str());
@@ -82,7 +105,7 @@ fn component(source: &Path) -> anyhow::Result<(PathBuf, String)> {
 }
 
 /// Cargo writes `chat_room` for the crate `chat-room`.
-fn kind_of(name: &str) -> anyhow::Result<KindName> {
+pub(crate) fn kind_of(name: &str) -> anyhow::Result<KindName> {
     let kind = KindName::new(&name.replace('_', "-"));
     Ok(kind.map_err(|error| Failure::new(error.to_string(), "name the kind with --kind NAME"))?)
 }
@@ -105,11 +128,8 @@ fn deployed_text(deployed: &DeployedBody) -> String {
     for method in &kind.methods {
         text += &format!("  {}\n", signature(method));
     }
-    // A command shows more than a query of an entity that does not exist yet.
-    let methods = || kind.methods.iter();
-    if let Some(method) = methods().find(|method| !method.query).or(methods().next()) {
-        let (name, arguments) = (&method.name, example(method));
-        text += &format!("\nentia call {}/mine {name} '{arguments}'\n", kind.name);
+    if let Some(call) = sample::call(kind, None) {
+        text += &format!("\n{call}\n");
     }
     text
 }
@@ -129,8 +149,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_files_name_is_the_kinds_unless_it_cannot_be() {
+    #[tokio::test]
+    async fn a_files_name_is_the_kinds_unless_it_cannot_be() {
         assert_eq!(kind_of("chat_room").unwrap().as_str(), "chat-room");
         let error = kind_of("My App").unwrap_err();
         assert!(
@@ -140,7 +160,7 @@ mod tests {
                 .hint
                 .contains("--kind")
         );
-        let (path, name) = component(Path::new("x/chat_room.wasm")).unwrap();
+        let (path, name) = component(Path::new("x/chat_room.wasm")).await.unwrap();
         assert_eq!(
             (path.to_str(), name.as_str()),
             (Some("x/chat_room.wasm"), "chat_room")
@@ -183,7 +203,7 @@ mod tests {
         };
         assert_eq!(
             deployed_text(&deployed),
-            "counter version 2 (durable, af1349b9f5f9, 68 KiB)\n  value() -> integer\n  increment(by: integer) -> integer\n\nentia call counter/mine increment '{\"by\":1}'\n"
+            "counter version 2 (durable, af1349b9f5f9, 68 KiB)\n  value() -> integer\n  increment(by: integer) -> integer\n\nentia call counter/mine increment '{\"by\": 1}'\n"
         );
     }
 }

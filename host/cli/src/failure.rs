@@ -52,7 +52,7 @@ pub(crate) fn report(error: &anyhow::Error, output: &Output) -> ExitCode {
 }
 
 /// Three lines: what happened, whether it may have run, and what to do next.
-fn text(detail: &ErrorDetail, output: &Output) -> String {
+pub(crate) fn text(detail: &ErrorDetail, output: &Output) -> String {
     let mut text = format!("{} {}", output.red("error:"), detail.message);
     if let Some(rejection) = &detail.rejection {
         text = format!(
@@ -76,7 +76,8 @@ fn text(detail: &ErrorDetail, output: &Output) -> String {
     text
 }
 
-fn detail(error: &anyhow::Error) -> ErrorDetail {
+/// The error as the API shows errors.
+pub(crate) fn detail(error: &anyhow::Error) -> ErrorDetail {
     let client = error.downcast_ref::<ClientError>();
     if let Some(ClientError::Api { body, .. }) = client {
         return body.error.clone();

@@ -32,16 +32,17 @@ pub(crate) async fn run(client: Client, kinds: Kinds, output: &Output) -> anyhow
 }
 
 /// A method as its author's text shows it: `increment(by: integer, note?: string) -> integer`.
+///
+/// Of a schema's members only the required ones have an order; the others follow them.
 pub(crate) fn signature(method: &MethodBody) -> String {
-    let arguments = &method.arguments;
-    let required = required(arguments);
-    let properties = arguments.get("properties").and_then(Value::as_object);
-    let arguments = properties.into_iter().flatten().map(|(name, schema)| {
-        let optional = if required.contains(&name.as_str()) {
-            ""
-        } else {
-            "?"
-        };
+    let required = required(&method.arguments);
+    let properties = method.arguments.get("properties");
+    let schema = |name: &str| properties.and_then(|all| all.get(name));
+    let first = (required.iter()).filter_map(|name| Some((*name, "", schema(name)?)));
+    let others = properties.and_then(Value::as_object).into_iter().flatten();
+    let others = others.filter(|(name, _)| !required.contains(&name.as_str()));
+    let others = others.map(|(name, schema)| (name.as_str(), "?", schema));
+    let arguments = first.chain(others).map(|(name, optional, schema)| {
         format!("{}{optional}: {}", printable(name), type_of(schema))
     });
     let arguments = arguments.collect::<Vec<_>>().join(", ");
@@ -52,27 +53,8 @@ pub(crate) fn signature(method: &MethodBody) -> String {
     format!("{}({arguments}){result}", printable(&method.name))
 }
 
-/// Arguments of the right types, for an example to start from.
-pub(crate) fn example(method: &MethodBody) -> String {
-    let required = required(&method.arguments);
-    let properties = method.arguments.get("properties");
-    let example = |name: &&str| {
-        let schema = properties.and_then(|properties| properties.get(name));
-        let value = match schema.map(type_of).unwrap_or_default().as_str() {
-            "integer" | "number" => Value::from(1),
-            "boolean" => Value::from(true),
-            "array" => Value::Array(Vec::new()),
-            "object" => Value::Object(serde_json::Map::new()),
-            "base64" => Value::from(""),
-            _ => Value::from("text"),
-        };
-        ((*name).to_owned(), value)
-    };
-    let arguments: serde_json::Map<_, _> = required.iter().map(example).collect();
-    Value::Object(arguments).to_string()
-}
-
-fn required(schema: &Value) -> Vec<&str> {
+/// In the author's order.
+pub(crate) fn required(schema: &Value) -> Vec<&str> {
     let required = schema.get("required").and_then(Value::as_array);
     let names = required.into_iter().flatten();
     names.filter_map(Value::as_str).collect()
@@ -199,16 +181,14 @@ mod tests {
         let method = method(arguments, json!({"type": "integer"}));
         assert_eq!(
             signature(&method),
-            "increment(blob: base64, by: integer, note?: string or null, to?: Name) -> integer"
+            "increment(by: integer, blob: base64, note?: string or null, to?: Name) -> integer"
         );
-        assert_eq!(example(&method), r#"{"blob":"","by":1}"#);
     }
 
     #[test]
     fn a_method_without_arguments_or_result_has_empty_brackets() {
         let method = method(json!({"type": "object"}), json!({"type": "null"}));
         assert_eq!(signature(&method), "increment()");
-        assert_eq!(example(&method), "{}");
     }
 
     #[test]

@@ -10,6 +10,8 @@ mod arguments;
 mod build;
 mod call;
 mod deploy;
+mod dev;
+mod doctor;
 mod entities;
 mod failure;
 mod kinds;
@@ -19,32 +21,35 @@ mod node_command;
 mod node_options;
 mod output;
 mod plan;
+mod sample;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
+use clap::CommandFactory as _;
 use entia_api::client::Client;
 
-use crate::arguments::{Arguments, Command};
+use crate::arguments::{ApiFrom, Arguments, Command};
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
+    let (arguments, from) = Arguments::read();
     if let Command::CompileComponent = arguments.command {
         return node_command::compile_component();
     }
     let output = Output::new(arguments.output);
-    match run(arguments, &output) {
+    match run(arguments, from, &output) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => failure::report(&error, &output),
     }
 }
 
-fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
+fn run(arguments: Arguments, from: ApiFrom, output: &Output) -> anyhow::Result<()> {
     let api = &arguments.api;
     match arguments.command {
         Command::New { name } => new::run(&name, output),
-        Command::Build { dir } => build::run(&dir, output),
+        Command::Build { dir } => block_on(build::run(&dir, output)),
+        Command::Dev(dev) => dev::run(api, from, &dev, output),
+        Command::Doctor(doctor) => block_on(doctor::run(api, from, &doctor, output)),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "entia", &mut script);
@@ -55,6 +60,7 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Deploy(deploy) => block_on(deploy::run(Client::new(api)?, deploy, output)),
         Command::Rollback { kind } => block_on(deploy::roll_back(Client::new(api)?, &kind, output)),
         Command::Call(call) => block_on(call::run(Client::new(api)?, call, output)),
+        Command::Send(send) => block_on(call::send(Client::new(api)?, send, output)),
         Command::Release { entity } => {
             block_on(entities::release(Client::new(api)?, &entity, output))
         }

@@ -25,7 +25,7 @@ pub(crate) fn run(name: &str, output: &Output) -> anyhow::Result<()> {
     let made = json!({"directory": name, "sdk": SDK_DIR});
     output.result(&made, |_| {
         format!(
-            "{name}/ is a new entity; its SDK is in {SDK_DIR}/\n\n  cd {name}\n  entia deploy            builds it first; a node runs with `entia node --data-dir data`\n  entia kinds show {name}"
+            "{name}/ is a new entity; its SDK is in {SDK_DIR}/\n\n  cd {name}\n  entia dev       builds, runs and deploys it, and again with every change of its source"
         )
     })
 }

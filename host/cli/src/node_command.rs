@@ -1,17 +1,20 @@
 //! The only module that names the node and the compiler.
 
 use std::ffi::OsString;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use entia_node::{Node, NodeConfig};
+pub(crate) use entia_node::Node;
+use entia_node::{NodeConfig, StartError};
 use entia_wasm::compile::{self, Compiler};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use crate::arguments;
+use crate::failure::Failure;
 use crate::node_options::NodeOptions;
 
 /// `entia node`: runs until it is told to stop by SIGINT or SIGTERM.
@@ -57,6 +60,27 @@ async fn serve(config: NodeConfig) -> anyhow::Result<()> {
         tracing::warn!("{cut_off} calls took too long and were cut off");
     }
     Ok(())
+}
+
+/// Starts a node in this process.
+pub(crate) async fn start(options: NodeOptions) -> anyhow::Result<Node> {
+    let address = options.http;
+    let started = Node::start(config(options)?).await;
+    started.map_err(|error| match error {
+        StartError::Listen { source, .. } if source.kind() == ErrorKind::AddrInUse => {
+            let message = format!("{address} is taken, perhaps by a node that runs already");
+            let hint = format!(
+                "`--api http://{address}` uses that node; `--http 127.0.0.1:0` takes a free port"
+            );
+            Failure::new(message, hint).into()
+        }
+        error => error.into(),
+    })
+}
+
+/// What a node has unless its settings say otherwise.
+pub(crate) fn defaults() -> NodeConfig {
+    NodeConfig::new(PathBuf::new(), Compiler::new(PathBuf::new(), Vec::new()))
 }
 
 fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {

@@ -41,12 +41,12 @@ pub(crate) struct Tuning {
 /// The file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct File {
+pub(crate) struct File {
     /// Relative to the file's own directory.
-    data_dir: Option<PathBuf>,
+    pub(crate) data_dir: Option<PathBuf>,
     http: Option<SocketAddr>,
     insecure: bool,
-    tuning: Tuning,
+    pub(crate) tuning: Tuning,
 }
 
 impl NodeOptions {
@@ -77,7 +77,7 @@ impl NodeOptions {
 }
 
 impl File {
-    fn read(path: &Path) -> anyhow::Result<Self> {
+    pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("cannot read {}", path.display()))?;
         let mut file: Self = toml::from_str(&text).map_err(|error| {

@@ -15,7 +15,7 @@ pub(crate) enum Format {
 }
 
 /// Where results go.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Output {
     format: Format,
     colour: bool,
@@ -84,16 +84,20 @@ impl Output {
         self.styled("1", text)
     }
 
-    pub(crate) fn red(&self, text: &str) -> String {
-        self.styled("1;31", text)
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.styled("2", text)
+    }
+
+    pub(crate) fn green(&self, text: &str) -> String {
+        self.styled("32", text)
     }
 
     pub(crate) fn yellow(&self, text: &str) -> String {
         self.styled("33", text)
     }
 
-    pub(crate) fn dim(&self, text: &str) -> String {
-        self.styled("2", text)
+    pub(crate) fn red(&self, text: &str) -> String {
+        self.styled("1;31", text)
     }
 
     fn styled(&self, style: &str, text: &str) -> String {

@@ -10,6 +10,8 @@ use crate::StoreError;
 /// The version of the store's directory that this build writes and reads. Records have a version of their own.
 pub const FORMAT_VERSION: u32 = 1;
 
+pub(crate) const LOCK: &str = "lock";
+const ENGINE: &str = "engine";
 const FORMAT_WORD: &str = "entia-store";
 /// More than any version's line has.
 const FORMAT_BYTES_MAX: u64 = 64;
@@ -33,7 +35,10 @@ impl Home {
             dir: dir.to_owned(),
             _lock: lock(dir)?,
         };
-        home.check_format()?;
+        if !has_format(dir)? {
+            let line = format!("{FORMAT_WORD} {FORMAT_VERSION}\n");
+            replace(&dir.join("format"), line.as_bytes())?;
+        }
         fs::create_dir_all(home.components())
             .map_err(StoreError::io("creating", &home.components()))?;
         sync_dir(dir)?;
@@ -49,53 +54,54 @@ impl Home {
     }
 
     pub(crate) fn engine(&self) -> PathBuf {
-        self.dir.join("engine")
+        self.dir.join(ENGINE)
     }
 
     pub(crate) fn components(&self) -> PathBuf {
         self.dir.join("components")
     }
+}
 
-    /// The format is written before anything else, so a directory without one is new unless it has an engine's files.
-    fn check_format(&self) -> Result<(), StoreError> {
-        let path = self.dir.join("format");
-        let corrupt = |reason| StoreError::Corrupt {
-            what: format!("the file {}", path.display()),
-            reason,
-        };
-        let mut bytes = Vec::new();
-        match File::open(&path) {
-            Ok(file) => file
-                .take(FORMAT_BYTES_MAX)
-                .read_to_end(&mut bytes)
-                .map_err(StoreError::io("reading", &path))?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                if self.engine().exists() {
-                    return Err(corrupt("it is missing".to_owned()));
-                }
-                let line = format!("{FORMAT_WORD} {FORMAT_VERSION}\n");
-                return replace(&path, line.as_bytes());
+/// Whether the directory has a store of this build's format. False: it is new.
+///
+/// The format is written before anything else, so a directory without one is new unless it has an engine's files.
+pub(crate) fn has_format(dir: &Path) -> Result<bool, StoreError> {
+    let path = dir.join("format");
+    let corrupt = |reason| StoreError::Corrupt {
+        what: format!("the file {}", path.display()),
+        reason,
+    };
+    let mut bytes = Vec::new();
+    match File::open(&path) {
+        Ok(file) => file
+            .take(FORMAT_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(StoreError::io("reading", &path))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            if dir.join(ENGINE).exists() {
+                return Err(corrupt("it is missing".to_owned()));
             }
-            Err(error) => return Err(StoreError::io("opening", &path)(error)),
-        };
-        let text = String::from_utf8_lossy(&bytes);
-        let version = text.trim_end().strip_prefix(FORMAT_WORD);
-        match version.map(|version| version.trim_start().parse()) {
-            Some(Ok(FORMAT_VERSION)) => Ok(()),
-            Some(Ok(found)) => Err(StoreError::FormatVersion {
-                dir: self.dir.clone(),
-                found,
-                known: FORMAT_VERSION,
-            }),
-            _ => Err(corrupt(format!(
-                "it says {text:?}, not `{FORMAT_WORD} {FORMAT_VERSION}`"
-            ))),
+            return Ok(false);
         }
+        Err(error) => return Err(StoreError::io("opening", &path)(error)),
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let version = text.trim_end().strip_prefix(FORMAT_WORD);
+    match version.map(|version| version.trim_start().parse()) {
+        Some(Ok(FORMAT_VERSION)) => Ok(true),
+        Some(Ok(found)) => Err(StoreError::FormatVersion {
+            dir: dir.to_owned(),
+            found,
+            known: FORMAT_VERSION,
+        }),
+        _ => Err(corrupt(format!(
+            "it says {text:?}, not `{FORMAT_WORD} {FORMAT_VERSION}`"
+        ))),
     }
 }
 
 fn lock(dir: &Path) -> Result<File, StoreError> {
-    let path = dir.join("lock");
+    let path = dir.join(LOCK);
     let file = OpenOptions::new()
         .create(true)
         .truncate(false)

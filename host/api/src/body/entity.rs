@@ -81,15 +81,6 @@ pub struct DeadLetterBody {
     pub message: String,
 }
 
-/// The answer to `POST /v1/entities/{kind}/{key}/{method}?mode=send`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-pub struct SentBody {
-    /// True: the message will be delivered.
-    pub accepted: bool,
-    /// The key under which the entity executes it once: the client's, or one that was drawn.
-    pub key: String,
-}
-
 /// Whether an entity has an instance in memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

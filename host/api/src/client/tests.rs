@@ -92,6 +92,29 @@ async fn a_call_arrives_as_it_was_meant() {
 }
 
 #[tokio::test]
+async fn a_message_is_a_call_that_is_not_waited_for() {
+    let node = Canned::new(202, r#"{"accepted": true, "key": "order-7"}"#).await;
+    let client = node.client();
+    let arguments = r#"{"by": 1}"#;
+    let to = entity("a b");
+    let sent = client.send(&to, "increment", arguments, Some("order-7"));
+    let accepted = SentBody {
+        accepted: true,
+        key: "order-7".to_owned(),
+    };
+    assert_eq!(sent.await.unwrap(), accepted);
+    let seen = node.seen();
+    let line = "POST /v1/entities/counter/a%20b/increment?mode=send";
+    assert_eq!(seen.line, line);
+    assert_eq!(seen.headers["idempotency-key"], "order-7");
+    assert_eq!(seen.body, arguments);
+
+    let sent = client.send(&to, "increment", arguments, None);
+    sent.await.unwrap();
+    assert!(!node.seen().headers.contains_key("idempotency-key"));
+}
+
+#[tokio::test]
 async fn dots_arrive_unresolved() {
     let node = Canned::new(204, "").await;
     node.client().delete_entity(&entity("..")).await.unwrap();
