@@ -61,6 +61,14 @@ impl Figure {
         }
     }
 
+    /// An amount that there is none too small of, such as bytes.
+    pub(crate) fn amount(name: &str, unit: &'static str, ours: f64, floor: f64) -> Self {
+        Self {
+            unit,
+            ..Self::latency(name.to_owned(), ours, floor, None)
+        }
+    }
+
     /// Whether there is a goal, and nothing shows that it is reached.
     pub(crate) fn misses(&self) -> bool {
         self.goal.is_some() && !self.ok

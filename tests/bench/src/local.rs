@@ -5,7 +5,7 @@
 //! Three figures tell these apart: a query, a command, and a command beside a floor that takes the snapshot, too.
 
 mod floor;
-mod guest;
+pub(crate) mod guest;
 
 use anyhow::Result;
 use entia_protocol::Durability;

@@ -11,6 +11,7 @@
 //! Ours is built with the profile `ci`, that is without link-time optimisation and with our debug assertions, which a release
 //! has not; wasmtime, hyper and fjall, on both sides, are built alike and optimised.
 
+mod activate;
 mod cores;
 mod durable;
 mod figure;
@@ -64,6 +65,8 @@ enum Task {
     Http,
     /// Calls of a durable kind, against bare fjall group commit
     Durable,
+    /// Fresh entities, entities that left memory, and a million of them, against bare instances
+    Activate,
     /// What the node starts to compile a component
     #[value(hide = true)]
     CompileComponent,
@@ -89,6 +92,7 @@ fn run(arguments: &Arguments) -> Result<ExitCode> {
         Task::Http => (http::run, 1.0),
         // Twice as many figures; a slice still holds hundreds of fsyncs.
         Task::Durable => (durable::run, 0.6),
+        Task::Activate => (activate::run, 1.0),
         Task::CompileComponent => return Ok(entia_wasm::compile::child().into()),
         Task::FloorHttp => return http::floor::serve().map(|()| ExitCode::SUCCESS),
     };

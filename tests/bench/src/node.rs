@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use entia_api::body::DeployOptions;
 use entia_api::client::Client;
-use entia_node::{Node, NodeConfig};
+use entia_node::{Node, NodeConfig, Ticket};
 use entia_protocol::Payload;
 use entia_protocol::{Caller as CalledBy, CommandKey, Durability, EntityId, Envelope, KindName};
 use entia_wasm::compile::Compiler;
@@ -76,6 +76,51 @@ impl InProcess {
             calls: 0,
         };
         Ok(vec![caller; count])
+    }
+
+    /// Calls one entity by its number, whichever number, and waits.
+    pub(crate) fn call(&self, number: usize, method: Method) -> Result<()> {
+        self.runtime
+            .block_on(self.submit(number, method)?.answer())?;
+        Ok(())
+    }
+
+    /// Increments all entities of a range once, some at a time.
+    pub(crate) fn increment_all(&self, numbers: std::ops::Range<usize>) -> Result<()> {
+        const AT_ONCE: usize = 256;
+        let numbers: Vec<_> = numbers.collect();
+        self.runtime.block_on(async {
+            for numbers in numbers.chunks(AT_ONCE) {
+                let tickets: Vec<_> = numbers
+                    .iter()
+                    .map(|number| self.submit(*number, Method::Increment))
+                    .collect::<Result<_>>()?;
+                for ticket in tickets {
+                    ticket.answer().await?;
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Entities that have an instance.
+    pub(crate) fn live(&self) -> Result<u64> {
+        let client = Client::new(&format!("http://{}", self.node.http()))?;
+        Ok(self.runtime.block_on(client.health())?.entities_live)
+    }
+
+    fn submit(&self, number: usize, method: Method) -> Result<Ticket> {
+        let envelope = Envelope {
+            entity: EntityId::new(kind()?, &format!("entity-{number}"))?,
+            method: method.name().to_owned(),
+            arguments: Payload(method.arguments()?),
+            caller: CalledBy::Anonymous,
+            key: CommandKey::Random((number as u128).to_le_bytes()),
+            attempt: 1,
+            deadline_left_ms: DEADLINE.as_millis() as u64,
+            chain: Vec::new(),
+        };
+        Ok(self.node.call(envelope, Instant::now() + DEADLINE)?)
     }
 
     /// After the callers are gone.

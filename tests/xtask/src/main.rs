@@ -1,4 +1,5 @@
-//! What engineers run: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`, `cargo xtask build-entities`.
+//! What engineers run: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`,
+//! `cargo xtask torture --minutes M`, `cargo xtask build-entities`.
 //!
 //! Everything is built with the one profile `ci` and always for the whole workspace: a selection of packages would unify
 //! features differently, and compile wasmtime once more.
@@ -32,9 +33,15 @@ enum Task {
     },
     /// Measure, beside a floor from the same run.
     Bench {
-        /// `local`, `http` or `durable`, and the benchmark's options: --json, --check, --seconds S, --pairs N.
+        /// `local`, `http`, `durable` or `activate`, and the benchmark's options: --json, --check, --seconds S, --pairs N.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
         arguments: Vec<String>,
+    },
+    /// Everything at once for a while: all example entities, hostile ones, redeployments, kill -9; then it has to add up.
+    Torture {
+        /// How long.
+        #[arg(long, value_name = "M", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_000))]
+        minutes: u64,
     },
     /// Build the example entities, and the hostile one of the tests, and print where they are.
     BuildEntities,
@@ -55,6 +62,7 @@ fn run(task: Task) -> Result<()> {
         Task::Demo => demo::run(),
         Task::Test { arguments } => test(&arguments),
         Task::Bench { arguments } => bench(&arguments),
+        Task::Torture { minutes } => torture(minutes),
         Task::BuildEntities => {
             let guests = build::entities()?;
             println!("{}", guests.display());
@@ -70,6 +78,26 @@ fn test(arguments: &[String]) -> Result<()> {
         build::cargo()
             .args(["test", "--workspace", "--profile", "ci", "--no-fail-fast"])
             .args(arguments)
+            .env("ENTIA_GUESTS", &built.guests)
+            .env("ENTIA_BIN", &built.entia),
+    )
+}
+
+fn torture(minutes: u64) -> Result<()> {
+    let built = build::everything()?;
+    // The whole workspace, as always: a selection of packages would compile wasmtime once more.
+    finish(
+        build::cargo()
+            .args([
+                "test",
+                "--workspace",
+                "--profile",
+                "ci",
+                "--test",
+                "torture",
+            ])
+            .args(["--", "--nocapture"])
+            .env("ENTIA_TORTURE_SECONDS", (minutes * 60).to_string())
             .env("ENTIA_GUESTS", &built.guests)
             .env("ENTIA_BIN", &built.entia),
     )

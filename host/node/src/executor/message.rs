@@ -13,6 +13,7 @@ use super::agenda::{Delivered, Departure};
 use super::cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Work};
 use super::delivery::{Delivery, Reply};
 use super::pending::NotNow;
+use super::turn::Leaving;
 use crate::catalog::KindVersion;
 
 /// How long one delivery may take, from the target's mailbox to its answer.
@@ -26,11 +27,11 @@ pub(super) fn accept(
     version: &KindVersion,
     send: SendRecord,
     reply: Reply,
-) {
+) -> Leaving {
     let durability = version.record.durability;
     let loaded = match activation.load(&shared.store, &cell.id, durability) {
         Ok(loaded) => loaded,
-        Err(error) => return cell.answer(reply, Err(error)),
+        Err(error) => return Leaving::answer(reply, Err(error)),
     };
     let (pending, bytes) = loaded.agenda.pending();
     if pending >= SendRecord::PENDING_MAX
@@ -40,18 +41,21 @@ pub(super) fn accept(
             queue: format!("the messages that wait for {}", cell.id),
             retry_after_ms: RETRY_AFTER_MS,
         };
-        return cell.answer(reply, Err(error));
+        return Leaving::answer(reply, Err(error));
     }
     let accepted = Ok(Payload::default());
     if durability == Durability::Memory {
         loaded.agenda.accept(send, 0);
         loaded.agenda_changed();
-        return cell.answer(reply, accepted);
+        return Leaving::answer(reply, accepted);
     }
     loaded.agenda.accept(send, cell.commit_numbers().1);
     let mut commit = EntityCommit::new(cell.id.clone());
     loaded.agenda.take_changes(&mut commit);
-    cell.commit(shared, commit, Some((reply, accepted)));
+    Leaving {
+        commit: Some(commit),
+        answer: Some((reply, accepted)),
+    }
 }
 
 /// Lets the messages leave whose time has come.

@@ -51,6 +51,22 @@ enum Command {
     },
 }
 
+/// What work ends in: written and sent when others have been shown what became of the entity.
+#[derive(Default)]
+pub(super) struct Leaving {
+    pub(super) commit: Option<EntityCommit>,
+    pub(super) answer: Option<(Reply, Answer)>,
+}
+
+impl Leaving {
+    pub(super) fn answer(reply: Reply, answer: Answer) -> Self {
+        Self {
+            commit: None,
+            answer: Some((reply, answer)),
+        }
+    }
+}
+
 /// Does one piece of work of a cell's mailbox.
 pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, work: Work) {
     let was_live = activation.is_live();
@@ -59,34 +75,32 @@ pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activ
         message,
         may_have_run: false,
     });
-    match (work, failed) {
-        (Work::Call(kind, delivery), None) => {
-            call(shared, cell, activation, kind, *delivery);
+    let leaving = match (work, failed) {
+        (Work::Call(kind, delivery), None) => call(shared, cell, activation, kind, *delivery),
+        (Work::Call(_, delivery), Some(error)) => {
+            delivery.refuse(error);
+            Leaving::default()
         }
-        (Work::Call(_, delivery), Some(error)) => delivery.refuse(error),
         (Work::Accept(kind, send, reply), None) => {
-            message::accept(shared, cell, activation, &kind.current(), *send, reply);
+            message::accept(shared, cell, activation, &kind.current(), *send, reply)
         }
-        (Work::Accept(_, _, reply), Some(error)) => cell.answer(reply, Err(error)),
+        (Work::Accept(_, _, reply), Some(error)) => Leaving::answer(reply, Err(error)),
         (Work::Wake(kind), None) => wake(shared, cell, activation, kind),
         (Work::Delivered(kind, answer), None) => {
             delivered(shared, cell, activation, &kind.current(), *answer);
+            Leaving::default()
         }
         // The store's index, or the message's next try, bring them back.
-        (Work::Wake(_) | Work::Delivered(..), Some(_)) => {}
-        (Work::Drain(reply), _) => cell.answer(reply, Ok(Payload::default())),
+        (Work::Wake(_) | Work::Delivered(..), Some(_)) => Leaving::default(),
+        (Work::Drain(reply), _) => Leaving::answer(reply, Ok(Payload::default())),
         (Work::Release(reply), _) => {
             activation.quarantine.end();
-            // Whoever asked for it looks at the entity next.
-            cell.show(&shared.observed, activation);
-            cell.answer(reply, Ok(Payload::default()));
-            cell.wake_when_settled(shared);
+            activation.retry_now();
+            Leaving::answer(reply, Ok(Payload::default()))
         }
-        (Work::Forget(kind, reply), _) => {
-            forget(shared, cell, activation, &kind.current(), reply);
-        }
-    }
-    after(shared, cell, activation, was_live);
+        (Work::Forget(kind, reply), _) => forget(shared, cell, activation, &kind.current(), reply),
+    };
+    after(shared, cell, activation, was_live, leaving);
 }
 
 /// Polls the turn that waits. False: it still does.
@@ -109,8 +123,8 @@ pub(super) fn resume(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Ac
     shared.fibers.leave();
     cell.reset_waiting();
     let job = activation.end_waiting(instance);
-    end(shared, cell, activation, job, answer);
-    after(shared, cell, activation, true);
+    let leaving = end(shared, cell, activation, job, answer);
+    after(shared, cell, activation, true, leaving);
     true
 }
 
@@ -121,10 +135,31 @@ pub(super) fn flush(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activati
     }
 }
 
-fn after(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, was_live: bool) {
+fn after(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    was_live: bool,
+    leaving: Leaving,
+) {
     shared.count_live(was_live, activation.is_live());
-    schedule(shared, cell, activation);
+    // First: whoever gets the answer may look at the entity next.
     cell.show(&shared.observed, activation);
+    match leaving {
+        Leaving {
+            commit: Some(commit),
+            answer,
+        } => cell.commit(shared, commit, answer),
+        Leaving {
+            commit: None,
+            answer: Some((reply, answer)),
+        } => cell.answer(reply, answer),
+        Leaving {
+            commit: None,
+            answer: None,
+        } => {}
+    }
+    schedule(shared, cell, activation);
 }
 
 /// Sees to it that the entity is woken when it has something to do by itself.
@@ -155,9 +190,9 @@ fn call(
     activation: &mut Activation,
     kind: Arc<Kind>,
     delivery: Delivery,
-) {
+) -> Leaving {
     let Some(begun) = delivery.begin() else {
-        return;
+        return Leaving::default();
     };
     let Begun {
         envelope,
@@ -167,7 +202,7 @@ fn call(
     activation.calls += 1;
     let (began, version) = (Instant::now(), kind.current());
     match prepare(shared, cell, activation, &version, &envelope) {
-        Ok(Prepared::Answered(answer)) => cell.answer(reply, answer),
+        Ok(Prepared::Answered(answer)) => Leaving::answer(reply, answer),
         Ok(Prepared::Run { id, query, now_ms }) => {
             let job = Job {
                 kind,
@@ -180,9 +215,9 @@ fn call(
                 deadline,
                 reply: Some(reply),
             };
-            execute(shared, cell, activation, job);
+            execute(shared, cell, activation, job)
         }
-        Err(error) => cell.answer(reply, Err(error)),
+        Err(error) => Leaving::answer(reply, Err(error)),
     }
 }
 
@@ -249,26 +284,31 @@ fn start(
 }
 
 /// Lets messages leave, and fires the timer that is due longest.
-fn wake(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, kind: Arc<Kind>) {
+fn wake(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    kind: Arc<Kind>,
+) -> Leaving {
     let (began, now_ms) = (Instant::now(), now_ms());
     let version = kind.current();
     let durability = version.record.durability;
     if let Err(error) = activation.load(&shared.store, &cell.id, durability) {
         tracing::error!(entity = ?cell.id, "the entity was not woken: {error}");
         cell.wake_at(shared, now_ms + LOAD_AGAIN_MS, false);
-        return;
+        return Leaving::default();
     }
     message::depart(shared, cell, activation, now_ms);
     if admit(cell, activation).is_err() || now_ms < activation.retry_at_ms() {
-        return;
+        return Leaving::default();
     }
     let agenda = activation.loaded().map(|loaded| &loaded.agenda);
     let Some(timer) = agenda.and_then(|agenda| agenda.due_timer(now_ms)).cloned() else {
-        return;
+        return Leaving::default();
     };
     if start(shared, cell, activation, &version, now_ms).is_err() {
         activation.retry_later(now_ms);
-        return;
+        return Leaving::default();
     }
     let job = Job {
         kind,
@@ -285,7 +325,7 @@ fn wake(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, kin
             timer,
         },
     };
-    execute(shared, cell, activation, job);
+    execute(shared, cell, activation, job)
 }
 
 /// How long a timer's turn waits for other entities.
@@ -308,7 +348,12 @@ fn delivered(
 }
 
 /// Lets the guest run: to its end, or until it waits for another entity.
-fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, job: Job) {
+fn execute(
+    shared: &Arc<Shared>,
+    cell: &Arc<Cell>,
+    activation: &mut Activation,
+    job: Job,
+) -> Leaving {
     if !job.version.component.waits() {
         let (instance, agenda) = activation.instance_and_agenda();
         let turn = job.turn(agenda.names(), agenda.pending(), None);
@@ -320,7 +365,7 @@ fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, 
             queue: "the number of turns that wait for other entities".to_owned(),
             retry_after_ms: RETRY_AFTER_MS,
         };
-        return refuse(cell, activation, job, error);
+        return refuse(activation, job, error);
     }
     let (_, agenda) = activation.instance_and_agenda();
     let (names, pending) = (Arc::clone(agenda.names()), agenda.pending());
@@ -336,7 +381,8 @@ fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, 
         let turn = job.owned();
         Box::pin(turn.run(host, instance, names, pending, calls))
     });
-    resume(shared, cell, activation);
+    // The worker polls it next.
+    Leaving::default()
 }
 
 /// What a waiting turn hands to the guest, apart from its job, which ends it.
@@ -370,7 +416,7 @@ fn end(
     activation: &mut Activation,
     mut job: Job,
     answer: Answer,
-) {
+) -> Leaving {
     let reply = job.reply.take();
     let timer = matches!(job.command, Command::Fire { .. });
     job.kind.counters.turned(job.began.elapsed());
@@ -385,24 +431,23 @@ fn end(
                 tracing::warn!(entity = ?cell.id, "a timer's turn was refused: {refusal}");
             }
             let answer = reply.map(|reply| (reply, answer));
-            match (commit, answer) {
-                (Some(commit), answer) => cell.commit(shared, commit, answer),
-                (None, Some((reply, answer))) => cell.answer(reply, answer),
-                (None, None) => {}
-            }
+            Leaving { commit, answer }
         }
         Err(error) => {
             job.reply = reply;
-            refuse(cell, activation, job, error);
+            refuse(activation, job, error)
         }
     }
 }
 
 /// Answers a turn that changed nothing. A timer stays due, and is tried again.
-fn refuse(cell: &Cell, activation: &mut Activation, job: Job, error: CallError) {
+fn refuse(activation: &mut Activation, job: Job, error: CallError) -> Leaving {
     match job.reply {
-        Some(reply) => cell.answer(reply, Err(error)),
-        None => activation.retry_later(job.now_ms),
+        Some(reply) => Leaving::answer(reply, Err(error)),
+        None => {
+            activation.retry_later(job.now_ms);
+            Leaving::default()
+        }
     }
 }
 
@@ -587,7 +632,7 @@ fn forget(
     activation: &mut Activation,
     version: &KindVersion,
     reply: Reply,
-) {
+) -> Leaving {
     let durability = version.record.durability;
     let mut commit = EntityCommit::delete(cell.id.clone());
     // What cannot be read can be deleted all the same; its row in the index of entities to wake then stays, as a hint.
@@ -597,7 +642,10 @@ fn forget(
     activation.forget(durability);
     // Whatever could not be written is not to be written any more.
     cell.take_unwritten();
-    cell.commit(shared, commit, Some((reply, Ok(Payload::default()))));
+    Leaving {
+        commit: Some(commit),
+        answer: Some((reply, Ok(Payload::default()))),
+    }
 }
 
 fn left_ms(until: Instant) -> u64 {

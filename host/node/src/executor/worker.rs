@@ -192,7 +192,7 @@ impl Worker {
                     return Next::Nothing;
                 };
                 turn::run(&self.shared, cell, &mut activation, work);
-                activation.waiting().is_some()
+                activation.waiting().is_some() && !turn::resume(&self.shared, cell, &mut activation)
             };
             if waits && cell.begin_waiting() {
                 return Next::Woken;

@@ -20,13 +20,13 @@ mod generated {
 }
 
 /// Starts instances.
-pub(super) struct Guests {
+pub(crate) struct Guests {
     engine: Engine,
     pre: EntityPre<State>,
 }
 
 /// One instance in a store of its own.
-pub(super) struct Guest {
+pub(crate) struct Guest {
     store: Store<State>,
     exports: Entity,
     context: Context,
@@ -38,7 +38,7 @@ struct State {
 }
 
 impl Guests {
-    pub(super) fn compile(wasm: &[u8]) -> Result<Self> {
+    pub(crate) fn compile(wasm: &[u8]) -> Result<Self> {
         let engine = Engine::new(&engine_config())?;
         let component = Component::new(&engine, wasm)?;
         let mut linker = Linker::new(&engine);
@@ -50,7 +50,7 @@ impl Guests {
         Ok(Self { engine, pre })
     }
 
-    pub(super) fn start(&self, key: String) -> Result<Guest> {
+    pub(crate) fn start(&self, key: String) -> Result<Guest> {
         let state = State {
             wasi: WasiCtx::builder().build(),
             table: ResourceTable::new(),
@@ -80,14 +80,14 @@ impl Guests {
 }
 
 impl Guest {
-    pub(super) fn handle(&mut self, method: &str, arguments: &Vec<u8>) -> Result<Vec<u8>> {
+    pub(crate) fn handle(&mut self, method: &str, arguments: &Vec<u8>) -> Result<Vec<u8>> {
         let guest = self.exports.entia_entity_guest();
         let answer = guest.call_handle(&mut self.store, &self.context, method, arguments)?;
         answer.map_err(|refused| format_err!("{}", refused.message))
     }
 
     /// Returns its bytes' number.
-    pub(super) fn snapshot(&mut self) -> Result<usize> {
+    pub(crate) fn snapshot(&mut self) -> Result<usize> {
         let guest = self.exports.entia_entity_guest();
         Ok(guest.call_snapshot(&mut self.store)?.bytes.len())
     }
