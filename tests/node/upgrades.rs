@@ -296,7 +296,7 @@ async fn a_plan_names_each_change_and_what_breaks_and_changes_nothing() {
         ),
         ("argument=at change=argument_removed method=cut", true),
         ("change=result_changed method=size", true),
-        ("change=method_added method=new", false),
+        ("change=method_added method=fresh", false),
         ("change=schema from=1 oldest=1 to=2", false),
         ("change=limit from=100 limit=cpu_ms_max to=200", false),
         ("became=added change=config setting=added", false),

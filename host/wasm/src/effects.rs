@@ -1,6 +1,7 @@
 //! What a turn does to the world: `call` at once, `send` and `timers` when it is committed.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -91,7 +92,8 @@ pub(crate) struct ActiveTurn {
     ordinal: u64,
     sends_pending: usize,
     sends_pending_bytes: usize,
-    timers: Arc<BTreeSet<String>>,
+    /// Their names, and the bytes of their payloads.
+    timers: Arc<BTreeMap<String, usize>>,
     effects: Effects,
 }
 
@@ -153,15 +155,22 @@ impl ActiveTurn {
 
     fn set_timer(&mut self, timer: NewTimer, limits: &Limits) -> Result<(), types::EffectError> {
         timer.check(limits)?;
-        if !self.timers.contains(&timer.name) {
-            if self.timers.len() >= TimerRecord::TIMERS_MAX {
-                return limit(format!(
-                    "this entity has {} timers already",
-                    TimerRecord::TIMERS_MAX
-                ));
-            }
-            Arc::make_mut(&mut self.timers).insert(timer.name.clone());
+        if !self.timers.contains_key(&timer.name) && self.timers.len() >= TimerRecord::TIMERS_MAX {
+            return limit(format!(
+                "this entity has {} timers already",
+                TimerRecord::TIMERS_MAX
+            ));
         }
+        let others = self.timers.iter().filter(|(name, _)| **name != timer.name);
+        let others: usize = others.map(|(_, bytes)| bytes).sum();
+        if others + timer.payload.len() > TimerRecord::BYTES_MAX {
+            return limit(format!(
+                "the payloads of an entity's timers may have {} bytes together",
+                TimerRecord::BYTES_MAX
+            ));
+        }
+        Arc::make_mut(&mut self.timers).insert(timer.name.clone(), timer.payload.len());
+        self.forget_change(&timer.name);
         let key = self.next_key();
         self.effects.timers.push(TimerChange::Set(TimerRecord {
             name: timer.name,
@@ -174,10 +183,19 @@ impl ActiveTurn {
         Ok(())
     }
 
+    /// Only the last change of a timer counts: a turn may set one again and again.
+    fn forget_change(&mut self, name: &str) {
+        self.effects.timers.retain(|change| match change {
+            TimerChange::Set(timer) => timer.name != name,
+            TimerChange::Cancel(cancelled) => cancelled != name,
+        });
+    }
+
     fn cancel(&mut self, name: String) -> bool {
-        let found = self.timers.contains(&name);
+        let found = self.timers.contains_key(&name);
         if found {
             Arc::make_mut(&mut self.timers).remove(&name);
+            self.forget_change(&name);
             self.effects.timers.push(TimerChange::Cancel(name));
         }
         found
@@ -394,10 +412,18 @@ pub(crate) fn add_call_to_linker(linker: &mut Linker<State>) -> wasmtime::Result
             Box::new(async move {
                 let message = Message::new(target, method, arguments);
                 let answer: Answer = match store.data_mut().call(message, deadline_ms)? {
-                    Ok(answering) => {
-                        let answer = answering.await;
-                        // Time that passed while it waited is not its own.
-                        store.set_epoch_deadline(1);
+                    Ok(mut answering) => {
+                        let mut waited = false;
+                        let answer = poll_fn(|task| {
+                            let polled = answering.as_mut().poll(task);
+                            waited |= polled.is_pending();
+                            polled
+                        });
+                        let answer = answer.await;
+                        if waited {
+                            // Time that passed while it waited is not its own.
+                            store.set_epoch_deadline(1);
+                        }
                         answer
                             .map(|payload| payload.0)
                             .map_err(bindings::call_failure)

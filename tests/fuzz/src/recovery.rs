@@ -6,10 +6,12 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use entia_protocol::{
-    CommandKey, Digest, Durability, EntityId, IdempotencyId, IdempotencyRecord, KindDescription,
-    KindName, KindRecord, Limits, Payload, StoredState,
+    Caller, CommandKey, Digest, Durability, EntityId, IdempotencyId, IdempotencyRecord,
+    KindDescription, KindName, KindRecord, Limits, Payload, SendRecord, StoredState, TimerRecord,
 };
-use entia_storage::{EntityCommit, StateChange, Store, StoreError, StoreOptions, StoredEntity};
+use entia_storage::{
+    EntityCommit, StateChange, Store, StoreError, StoreOptions, StoredEntity, WakeChange,
+};
 use tempfile::TempDir;
 
 use crate::choices::{Choices, PIECE_BYTES_MAX, damage, overwrite, piece};
@@ -165,7 +167,7 @@ impl Image {
     }
 }
 
-/// Everything that a store has: states, some of them replaced, commands, a deleted entity, kinds, a component.
+/// Everything that a store has: states, some of them replaced, commands, timers, messages, a deleted entity, kinds, a component.
 fn fill(store: &Store) {
     let component = store.put_component(COMPONENT).expect("the disk works");
     for number in 0..KINDS {
@@ -196,9 +198,33 @@ fn turn(entity: EntityId, number: usize, round: usize) -> EntityCommit {
         answer: Ok(Payload(vec![7; 20])),
         at_ms: AT_MS,
     };
+    let timer = TimerRecord {
+        name: "tick".to_owned(),
+        due_ms: AT_MS + round as u64,
+        period_ms: Some(1_000),
+        fire: round as u64 + 1,
+        key: CommandKey::Derived([3; 16]),
+        payload: Payload(vec![7; 20]),
+    };
+    let send = SendRecord {
+        number: round as u64 + 1,
+        target: entity.clone(),
+        method: "increment".to_owned(),
+        arguments: Payload(vec![7; 20]),
+        caller: Caller::Entity(entity.clone()),
+        key: CommandKey::Derived([4; 16]),
+        accepted_ms: AT_MS,
+        dead: None,
+    };
     EntityCommit {
         state: StateChange::Put(StoredState::new(1, text.into_bytes(), 1, AT_MS)),
         remembered: vec![remembered],
+        timers: vec![(timer.name.clone(), Some(timer))],
+        sends: vec![(send.number, Some(send))],
+        wake: WakeChange {
+            before: round.checked_sub(1).map(|before| AT_MS + before as u64),
+            after: Some(AT_MS + round as u64),
+        },
         ..EntityCommit::new(entity)
     }
 }

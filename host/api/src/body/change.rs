@@ -305,7 +305,7 @@ impl<'a> Arguments<'a> {
             required: (required.into_iter().flatten())
                 .filter_map(Value::as_str)
                 .collect(),
-            definitions: schema.get("$defs").map(|definitions| named(definitions)),
+            definitions: schema.get("$defs").map(named),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use entia_protocol::{
-    CallError, Caller, CommandKey, DeadLetter, EntityId, SendRecord, TimerRecord, wake_ms,
+    CallError, Caller, CommandKey, DeadLetter, EntityId, Payload, SendRecord, TimerRecord, wake_ms,
 };
 use entia_storage::{EntityCommit, WakeChange};
 use entia_wasm::{Effects, TimerChange};
@@ -20,8 +20,8 @@ use entia_wasm::{Effects, TimerChange};
 #[derive(Default)]
 pub(super) struct Agenda {
     timers: BTreeMap<String, TimerRecord>,
-    /// The names of `timers`, for turns.
-    names: Arc<BTreeSet<String>>,
+    /// The names of `timers` and the bytes of their payloads, for turns.
+    names: Arc<BTreeMap<String, usize>>,
     /// By number; dead letters as well.
     sends: BTreeMap<u64, SendRecord>,
     /// The targets of messages on their way.
@@ -31,6 +31,7 @@ pub(super) struct Agenda {
     /// What the store does not have yet.
     changed_timers: BTreeSet<String>,
     changed_sends: BTreeSet<u64>,
+    sends_on_disk: BTreeSet<u64>,
     wake_on_disk: Option<u64>,
     /// Another one after each change, for those who look; 0 for an agenda that never had anything.
     revision: u64,
@@ -78,6 +79,8 @@ pub(crate) struct AgendaSummary {
 /// The first wait after a try that had no answer. Each further one is twice as long.
 const FIRST_WAIT_MS: u64 = 100;
 const LONGEST_WAIT_MS: u64 = 60_000;
+/// What a dead letter keeps of the last answer's text, in bytes.
+const DEAD_MESSAGE_BYTES_MAX: usize = 2_000;
 
 impl Agenda {
     /// Takes up what is stored.
@@ -87,10 +90,11 @@ impl Agenda {
             ..Self::default()
         };
         for timer in timers {
-            Arc::make_mut(&mut agenda.names).insert(timer.name.clone());
+            agenda.name(&timer);
             agenda.timers.insert(timer.name.clone(), timer);
         }
         for send in sends {
+            agenda.sends_on_disk.insert(send.number);
             agenda.put(send, 0);
         }
         if agenda.wake_on_disk.is_some() || !agenda.sends.is_empty() {
@@ -99,8 +103,8 @@ impl Agenda {
         agenda
     }
 
-    /// The names of the timers.
-    pub(super) fn names(&self) -> &Arc<BTreeSet<String>> {
+    /// The names of the timers, and the bytes of their payloads.
+    pub(super) fn names(&self) -> &Arc<BTreeMap<String, usize>> {
         &self.names
     }
 
@@ -160,6 +164,19 @@ impl Agenda {
         due.min_by_key(|timer| timer.due_ms)
     }
 
+    /// Gives up the messages that are tried no more: those that the target may have executed and forgotten since.
+    pub(super) fn expire(&mut self, now_ms: u64) -> Vec<SendRecord> {
+        let mut expired = Vec::new();
+        let targets: Vec<_> = self.routes.keys().cloned().collect();
+        for target in targets {
+            while let Some(number) = self.first_expired(&target, now_ms) {
+                let why = "it was not delivered within 24 h".to_owned();
+                expired.push(self.give_up(&target, number, now_ms, "expired", why));
+            }
+        }
+        expired
+    }
+
     /// The messages that leave now, given the last commit that is on disk.
     pub(super) fn depart(&mut self, now_ms: u64, settled: u64) -> Vec<Departure> {
         let mut departures = Vec::new();
@@ -191,7 +208,12 @@ impl Agenda {
         let Some(send) = self.sends.get(&number).filter(|send| send.key == *key) else {
             return Delivered::Unknown;
         };
-        let Some(route) = self.routes.get_mut(&send.target) else {
+        let in_flight = |route: &&mut Route| {
+            let first = route.queue.front();
+            first.is_some_and(|(first, _)| *first == number) && route.try_at_ms.is_none()
+        };
+        // A second answer to what left twice is not the answer to the one behind it.
+        let Some(route) = self.routes.get_mut(&send.target).filter(in_flight) else {
             return Delivered::Unknown;
         };
         let error = match outcome {
@@ -218,17 +240,14 @@ impl Agenda {
             route.try_at_ms = Some(now_ms.saturating_add(wait_ms));
             return Delivered::Again;
         }
-        let letter = DeadLetter {
-            at_ms: now_ms,
-            code: error.code().to_owned(),
-            message: error.to_string(),
-        };
-        self.take_first(&send.target.clone(), now_ms);
-        let send = self.sends.get_mut(&number).expect("it was just found");
-        send.dead = Some(letter);
-        let dead = send.clone();
-        self.drop_oldest_dead();
+        let target = send.target.clone();
+        let dead = self.give_up(&target, number, now_ms, error.code(), error.to_string());
         Delivered::Dead(Box::new(dead))
+    }
+
+    /// When the store's index says that the entity has something to do, once all changes are written.
+    pub(super) fn index_ms(&self) -> Option<u64> {
+        wake_ms(self.timers.values(), self.sends.values())
     }
 
     /// When there is something to do next; in the past if it could be done now.
@@ -264,12 +283,25 @@ impl Agenda {
         commit.sends = sends
             .map(|number| (number, self.sends.get(&number).cloned()))
             .collect();
-        let after = wake_ms(self.timers.values(), self.sends.values());
+        self.sends_on_disk = self.sends.keys().copied().collect();
+        let after = self.index_ms();
         commit.wake = WakeChange {
             before: self.wake_on_disk,
             after,
         };
         self.wake_on_disk = after;
+    }
+
+    /// For kinds in memory: the messages that the store still has and that are done with. A crash must not send them again.
+    pub(super) fn take_done(&mut self, commit: &mut EntityCommit) -> bool {
+        let gone = |number: &&u64| !self.sends.contains_key(number);
+        let done: Vec<u64> = self.sends_on_disk.iter().filter(gone).copied().collect();
+        for number in &done {
+            self.sends_on_disk.remove(number);
+            self.changed_sends.remove(number);
+        }
+        commit.sends = done.into_iter().map(|number| (number, None)).collect();
+        !commit.sends.is_empty()
     }
 
     /// The row that the store's index has of this entity.
@@ -288,7 +320,7 @@ impl Agenda {
             return None;
         }
         Some(AgendaSummary::new(
-            self.timers.values().cloned().collect(),
+            self.timers.values(),
             self.sends.values(),
         ))
     }
@@ -327,23 +359,68 @@ impl Agenda {
         }
     }
 
+    /// The first message to a target, if it is not in flight and too old to leave.
+    fn first_expired(&self, target: &EntityId, now_ms: u64) -> Option<u64> {
+        let route = self.routes.get(target)?;
+        route.try_at_ms?;
+        let (number, _) = *route.queue.front()?;
+        let age_ms = now_ms.saturating_sub(self.sends.get(&number)?.accepted_ms);
+        // A delivery on its way takes a while.
+        (age_ms + LONGEST_WAIT_MS >= SendRecord::AGE_MS_MAX).then_some(number)
+    }
+
+    /// Makes a dead letter of the first message to a target.
+    fn give_up(
+        &mut self,
+        target: &EntityId,
+        number: u64,
+        now_ms: u64,
+        code: &str,
+        mut message: String,
+    ) -> SendRecord {
+        self.take_first(target, now_ms);
+        message.truncate(message.floor_char_boundary(DEAD_MESSAGE_BYTES_MAX));
+        let send = self.sends.get_mut(&number).expect("it was just found");
+        send.dead = Some(DeadLetter {
+            at_ms: now_ms,
+            code: code.to_owned(),
+            message,
+        });
+        let dead = send.clone();
+        self.drop_oldest_dead();
+        dead
+    }
+
     fn drop_oldest_dead(&mut self) {
-        let dead = self.sends.values().filter(|send| send.dead.is_some());
-        let numbers: Vec<_> = dead.map(|send| send.number).collect();
-        let over = numbers.len().saturating_sub(SendRecord::DEAD_MAX);
-        for number in &numbers[..over] {
-            self.sends.remove(number);
-            self.changed_sends.insert(*number);
+        let (mut letters, mut bytes) = (0, 0);
+        let dead = |send: &&SendRecord| send.dead.is_some();
+        let over: Vec<u64> = (self.sends.values().rev().filter(dead))
+            .filter(|send| {
+                letters += 1;
+                bytes += send.arguments.0.len();
+                // The newest is always kept.
+                letters > 1 && (letters > SendRecord::DEAD_MAX || bytes > SendRecord::DEAD_BYTES_MAX)
+            })
+            .map(|send| send.number)
+            .collect();
+        for number in over {
+            self.sends.remove(&number);
+            self.changed_sends.insert(number);
         }
     }
 
     fn set_timer(&mut self, timer: TimerRecord) {
         self.touch();
         self.changed_timers.insert(timer.name.clone());
-        if !self.names.contains(&timer.name) {
-            Arc::make_mut(&mut self.names).insert(timer.name.clone());
-        }
+        self.name(&timer);
         self.timers.insert(timer.name.clone(), timer);
+    }
+
+    fn name(&mut self, timer: &TimerRecord) {
+        let bytes = timer.payload.0.len();
+        if self.names.get(&timer.name) != Some(&bytes) {
+            Arc::make_mut(&mut self.names).insert(timer.name.clone(), bytes);
+        }
     }
 
     fn remove_timer(&mut self, name: &str) {
@@ -356,16 +433,32 @@ impl Agenda {
 }
 
 impl AgendaSummary {
+    /// Without payloads and arguments, which may be long.
     pub(crate) fn new<'a>(
-        timers: Vec<TimerRecord>,
+        timers: impl IntoIterator<Item = &'a TimerRecord>,
         sends: impl IntoIterator<Item = &'a SendRecord>,
     ) -> Self {
         let (dead, pending): (Vec<_>, Vec<_>) =
             sends.into_iter().partition(|send| send.dead.is_some());
+        let timer = |timer: &TimerRecord| TimerRecord {
+            name: timer.name.clone(),
+            key: timer.key.clone(),
+            payload: Payload::default(),
+            ..*timer
+        };
+        let letter = |send: &SendRecord| SendRecord {
+            target: send.target.clone(),
+            method: send.method.clone(),
+            arguments: Payload::default(),
+            caller: send.caller.clone(),
+            key: send.key.clone(),
+            dead: send.dead.clone(),
+            ..*send
+        };
         Self {
-            timers,
+            timers: timers.into_iter().map(timer).collect(),
             sends_pending: pending.len(),
-            dead: dead.into_iter().cloned().collect(),
+            dead: dead.into_iter().map(letter).collect(),
         }
     }
 }

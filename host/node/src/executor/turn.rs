@@ -5,7 +5,7 @@
 //!   timer ─────┘            └─ waits for another entity: poll, when woken
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -397,7 +397,7 @@ impl OwnedTurn {
         self,
         host: Arc<Host>,
         mut instance: Instance,
-        names: Arc<BTreeSet<String>>,
+        names: Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Arc<dyn Calls>,
     ) -> (Instance, Answer) {
@@ -517,7 +517,7 @@ fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activatio
 impl Job {
     fn turn<'a>(
         &'a self,
-        names: &'a Arc<BTreeSet<String>>,
+        names: &'a Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {
@@ -562,7 +562,7 @@ impl Command {
         &'a self,
         query: bool,
         deadline: Instant,
-        names: &'a Arc<BTreeSet<String>>,
+        names: &'a Arc<BTreeMap<String, usize>>,
         (sends_pending, sends_pending_bytes): (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {

@@ -299,7 +299,7 @@ fn entity_body(node: &Inner, entity: &EntityId, version: u64) -> Result<EntityBo
     let agenda = match (seen.agenda, on_disk.as_ref()) {
         (Some(agenda), _) => agenda,
         (None, Some(stored)) if !seen.loaded => {
-            Arc::new(AgendaSummary::new(stored.timers.clone(), &stored.sends))
+            Arc::new(AgendaSummary::new(&stored.timers, &stored.sends))
         }
         _ => Arc::default(),
     };

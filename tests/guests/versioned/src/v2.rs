@@ -59,7 +59,7 @@ impl Versioned {
     }
 
     /// New.
-    fn new(&self) -> u64 {
+    fn fresh(&self) -> u64 {
         self.total
     }
 
