@@ -4,9 +4,11 @@
 //! condition, with a bound.
 
 mod guests;
+mod hostile;
 mod node;
 mod wire;
 
 pub use guests::{entia, guest, guests};
+pub use hostile::Hostile;
 pub use node::{Node, NodeOptions};
-pub use wire::{Answer, Wire};
+pub use wire::{Answer, Wire, assert_error};

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
@@ -57,8 +57,8 @@ pub struct Turn<'a> {
     pub deadline: Instant,
     /// Effects are refused.
     pub query: bool,
-    /// The names of the entity's timers.
-    pub timers: &'a Arc<BTreeSet<String>>,
+    /// The names of the entity's timers, and the bytes of their payloads.
+    pub timers: &'a Arc<BTreeMap<String, usize>>,
     /// The entity's messages that wait to be delivered.
     pub sends_pending: usize,
     /// Bytes of their arguments.
@@ -239,6 +239,7 @@ impl Instance {
             Arc::clone(&config.settings),
             config.limits.clone(),
             clock.clone(),
+            Arc::clone(host.memory()),
         );
         let mut store = Store::new(host.engine(), state);
         store.limiter(|state| &mut state.meter);

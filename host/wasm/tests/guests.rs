@@ -51,6 +51,7 @@ fn options() -> HostOptions {
     HostOptions {
         compiler: Compiler::new(program, arguments.to_vec()),
         component_bytes_max: 4 << 20,
+        memory_bytes_max: u64::MAX,
     }
 }
 

@@ -5,7 +5,7 @@
 //!   timer ─────┘            └─ waits for another entity: poll, when woken
 //! ```
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -75,6 +75,8 @@ pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activ
         (Work::Drain(reply), _) => cell.answer(reply, Ok(Payload::default())),
         (Work::Release(reply), _) => {
             activation.quarantine.end();
+            // Before the answer: whoever released it looks next.
+            cell.show(activation);
             cell.answer(reply, Ok(Payload::default()));
             cell.wake_when_settled(shared);
         }
@@ -306,7 +308,7 @@ fn delivered(
 fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, job: Job) {
     if !job.version.component.waits() {
         let (instance, agenda) = activation.instance_and_agenda();
-        let turn = job.turn(agenda.names(), agenda.pending(), None);
+        let turn = job.turn(agenda.timers(), agenda.pending(), None);
         let answer = shared.host.handle(instance, &turn);
         return end(shared, cell, activation, job, answer);
     }
@@ -318,7 +320,7 @@ fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, 
         return refuse(cell, activation, job, error);
     }
     let (_, agenda) = activation.instance_and_agenda();
-    let (names, pending) = (Arc::clone(agenda.names()), agenda.pending());
+    let (timers, pending) = (Arc::clone(agenda.timers()), agenda.pending());
     let calls = Arc::new(TurnCalls {
         shared: Arc::clone(shared),
         cell: Arc::clone(cell),
@@ -329,7 +331,7 @@ fn execute(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, 
     cell.reset_waiting();
     activation.begin_waiting(job, |instance, job| {
         let turn = job.owned();
-        Box::pin(turn.run(host, instance, names, pending, calls))
+        Box::pin(turn.run(host, instance, timers, pending, calls))
     });
     resume(shared, cell, activation);
 }
@@ -346,13 +348,13 @@ impl OwnedTurn {
         self,
         host: Arc<Host>,
         mut instance: Instance,
-        names: Arc<BTreeSet<String>>,
+        timers: Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Arc<dyn Calls>,
     ) -> (Instance, Answer) {
         let turn = self
             .command
-            .turn(self.query, self.deadline, &names, pending, Some(&calls));
+            .turn(self.query, self.deadline, &timers, pending, Some(&calls));
         let answer = host.handle_waiting(&mut instance, &turn).await;
         (instance, answer)
     }
@@ -462,12 +464,12 @@ fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activatio
 impl Job {
     fn turn<'a>(
         &'a self,
-        names: &'a Arc<BTreeSet<String>>,
+        timers: &'a Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {
         self.command
-            .turn(self.query, self.deadline, names, pending, calls)
+            .turn(self.query, self.deadline, timers, pending, calls)
     }
 
     /// A copy of what the guest is handed, for a turn that waits.
@@ -507,7 +509,7 @@ impl Command {
         &'a self,
         query: bool,
         deadline: Instant,
-        names: &'a Arc<BTreeSet<String>>,
+        timers: &'a Arc<BTreeMap<String, usize>>,
         (sends_pending, sends_pending_bytes): (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {
@@ -542,7 +544,7 @@ impl Command {
             deadline_left_ms,
             deadline,
             query,
-            timers: names,
+            timers,
             sends_pending,
             sends_pending_bytes,
             calls,
