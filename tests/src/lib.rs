@@ -6,6 +6,7 @@
 mod guests;
 mod hostile;
 mod node;
+pub mod torture;
 mod wire;
 
 pub use guests::{entia, guest, guests};

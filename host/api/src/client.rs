@@ -4,6 +4,7 @@
 //! in paths, even percent-encoded ones.
 
 mod error;
+mod follow;
 mod upload;
 
 #[cfg(test)]
@@ -16,16 +17,19 @@ use entia_protocol::{EntityId, KindName};
 use http::{Method, Request, StatusCode, Uri};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Empty, Full, Limited};
+use hyper::body::Incoming;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde::de::DeserializeOwned;
 
 pub use error::ClientError;
+pub use follow::{Follow, Followed};
 
 use crate::body::{
-    DeployOptions, DeployedBody, EntitiesBody, EntityBody, ErrorBody, HealthBody, KindBody,
-    KindDeletedBody, KindsBody, ListQuery,
+    DeployOptions, DeployedBody, EntitiesBody, EntityBody, ErrorBody, EventBody, EventsBody,
+    EventsQuery, HealthBody, KindBody, KindDeletedBody, KindsBody, ListQuery, LogLineBody,
+    LogsBody, LogsQuery, PlanBody,
 };
 use crate::path;
 
@@ -138,12 +142,48 @@ impl Client {
         options: &DeployOptions,
         progress: impl FnMut(u64) + Send + Unpin + 'static,
     ) -> Result<DeployedBody, ClientError> {
+        let options = DeployOptions {
+            plan: false,
+            ..options.clone()
+        };
+        self.upload(kind, component, &options, progress).await
+    }
+
+    /// Uploads a component and learns what [`Client::deploy`] would change. Nothing is.
+    pub async fn plan(
+        &self,
+        kind: &KindName,
+        component: tokio::fs::File,
+        options: &DeployOptions,
+        progress: impl FnMut(u64) + Send + Unpin + 'static,
+    ) -> Result<PlanBody, ClientError> {
+        let options = DeployOptions {
+            plan: true,
+            ..options.clone()
+        };
+        self.upload(kind, component, &options, progress).await
+    }
+
+    async fn upload<T: DeserializeOwned>(
+        &self,
+        kind: &KindName,
+        component: tokio::fs::File,
+        options: &DeployOptions,
+        progress: impl FnMut(u64) + Send + Unpin + 'static,
+    ) -> Result<T, ClientError> {
         let uri = self.uri(&path::kind_path(kind), &options.to_query());
         let upload = upload::Upload::new(component, progress).await;
         let upload = upload.map_err(|source| ClientError::Component { source })?;
         let request = Request::put(&uri).header(http::header::CONTENT_TYPE, "application/wasm");
         let response = self.exchange(request, upload.boxed_unsync(), DEPLOY_WAIT);
         decode(&uri, &response.await?)
+    }
+
+    /// Takes a kind back to its version before.
+    pub async fn rollback(&self, kind: &KindName) -> Result<DeployedBody, ClientError> {
+        let uri = self.uri(&path::rollback_path(kind), "");
+        let answer = self.exchange(Request::post(&uri), empty(), DEPLOY_WAIT);
+        decode(&uri, &answer.await?)
     }
 
     /// The deployed kinds.
@@ -171,6 +211,46 @@ impl Client {
             .await
     }
 
+    /// The last lines of entities' logs, or those after a cursor.
+    pub async fn logs(&self, query: &LogsQuery) -> Result<LogsBody, ClientError> {
+        let query = LogsQuery {
+            follow: false,
+            ..query.clone()
+        };
+        self.read(Method::GET, path::LOGS, &query.to_query()).await
+    }
+
+    /// The last lines of entities' logs, and those to come.
+    pub async fn follow_logs(&self, query: &LogsQuery) -> Result<Follow<LogLineBody>, ClientError> {
+        let query = LogsQuery {
+            follow: true,
+            ..query.clone()
+        };
+        self.follow(path::LOGS, &query.to_query()).await
+    }
+
+    /// The last things that happened on the node, or those after a cursor.
+    pub async fn events(&self, query: &EventsQuery) -> Result<EventsBody, ClientError> {
+        let query = EventsQuery {
+            follow: false,
+            ..query.clone()
+        };
+        self.read(Method::GET, path::EVENTS, &query.to_query())
+            .await
+    }
+
+    /// The last things that happened on the node, and those to come.
+    pub async fn follow_events(
+        &self,
+        query: &EventsQuery,
+    ) -> Result<Follow<EventBody>, ClientError> {
+        let query = EventsQuery {
+            follow: true,
+            ..query.clone()
+        };
+        self.follow(path::EVENTS, &query.to_query()).await
+    }
+
     /// Whether the node lives.
     pub async fn health(&self) -> Result<HealthBody, ClientError> {
         self.read(Method::GET, path::HEALTH, "").await
@@ -193,6 +273,22 @@ impl Client {
         decode(&uri, &body)
     }
 
+    /// Begins to read an answer that goes on for ever.
+    async fn follow<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        query: &str,
+    ) -> Result<Follow<T>, ClientError> {
+        let uri = self.uri(path, query);
+        let sent = self.send(Request::get(&uri), empty());
+        let (status, body) = within(&self.base, DEADLINE + GRACE, sent).await?;
+        if status.is_success() {
+            return Ok(Follow::new(uri, body));
+        }
+        let body = within(&self.base, GRACE, self.whole(body)).await?;
+        Err(self.refused(status, &body))
+    }
+
     /// Sends a request and reads its answer whole.
     async fn exchange(
         &self,
@@ -200,33 +296,38 @@ impl Client {
         body: Body,
         wait: Duration,
     ) -> Result<Bytes, ClientError> {
-        let request = request
-            .body(body)
-            .map_err(|error| ClientError::BadRequest {
-                message: error.to_string(),
-            })?;
-        let exchanged = async {
-            let response = self.http.request(request).await;
-            let response = response.map_err(|error| self.unreachable(error))?;
-            let status = response.status();
-            let body = Limited::new(response.into_body(), Self::RESPONSE_BYTES_MAX);
-            let body = body.collect().await;
-            let body =
-                body.map_err(|error| self.protocol(format!("the answer broke off: {error}")))?;
-            Ok((status, body.to_bytes()))
-        };
-        let (status, body) =
-            tokio::time::timeout(wait, exchanged)
-                .await
-                .map_err(|_| ClientError::Timeout {
-                    url: self.base.clone(),
-                    after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
-                })??;
+        let (status, body) = within(&self.base, wait, async {
+            let (status, body) = self.send(request, body).await?;
+            Ok((status, self.whole(body).await?))
+        })
+        .await?;
         if status.is_success() {
             Ok(body)
         } else {
             Err(self.refused(status, &body))
         }
+    }
+
+    /// Sends a request and reads the head of its answer.
+    async fn send(
+        &self,
+        request: http::request::Builder,
+        body: Body,
+    ) -> Result<(StatusCode, Incoming), ClientError> {
+        let request = request
+            .body(body)
+            .map_err(|error| ClientError::BadRequest {
+                message: error.to_string(),
+            })?;
+        let response = self.http.request(request).await;
+        let response = response.map_err(|error| self.unreachable(error))?;
+        Ok((response.status(), response.into_body()))
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        let body = Limited::new(body, Self::RESPONSE_BYTES_MAX).collect().await;
+        let body = body.map_err(|error| self.protocol(format!("the answer broke off: {error}")))?;
+        Ok(body.to_bytes())
     }
 
     fn unreachable(&self, source: legacy::Error) -> ClientError {
@@ -266,6 +367,19 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const GRACE: Duration = Duration::from_secs(5);
 const DEPLOY_WAIT: Duration = Duration::from_secs(600);
 const WAIT_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Bounds the time that a node may take.
+async fn within<T>(
+    url: &str,
+    wait: Duration,
+    work: impl Future<Output = Result<T, ClientError>>,
+) -> Result<T, ClientError> {
+    let done = tokio::time::timeout(wait, work).await;
+    done.map_err(|_elapsed| ClientError::Timeout {
+        url: url.to_owned(),
+        after_ms: u64::try_from(wait.as_millis()).unwrap_or(u64::MAX),
+    })?
+}
 
 fn empty() -> Body {
     Empty::new().map_err(|never| match never {}).boxed_unsync()

@@ -52,6 +52,22 @@ pub enum ApiError {
         /// What its author has to change.
         hint: String,
     },
+    /// A version of a kind cannot take over the entities that there are.
+    #[error("`{kind}` stays as it is: {entity} {message}")]
+    StateRefused {
+        /// The kind.
+        kind: KindName,
+        /// One of the entities, for all of them.
+        entity: EntityId,
+        /// What is wrong with it, and how many others there are.
+        message: String,
+    },
+    /// A kind was to go back to the version before, and there is none.
+    #[error("the kind `{kind}` has no version to go back to: it never changed")]
+    NoPreviousVersion {
+        /// The kind.
+        kind: KindName,
+    },
     /// A kind that still has entities is deleted only with them.
     #[error("the kind `{kind}` still has entities")]
     KindInUse {
@@ -103,6 +119,8 @@ impl ApiError {
             Self::BadHeader { .. } => "bad_header",
             Self::UnknownEntity { .. } => "unknown_entity",
             Self::ComponentRefused { .. } => "component_refused",
+            Self::StateRefused { .. } => "state_refused",
+            Self::NoPreviousVersion { .. } => "no_previous_version",
             Self::KindInUse { .. } => "kind_in_use",
             Self::KindExistsDifferently { .. } => "kind_exists_differently",
             Self::NotFound { .. } => "not_found",
@@ -121,7 +139,10 @@ impl ApiError {
             | Self::BadHeader { .. } => StatusCode::BAD_REQUEST,
             Self::UnknownEntity { .. } | Self::NotFound { .. } => StatusCode::NOT_FOUND,
             Self::ComponentRefused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            Self::KindInUse { .. } | Self::KindExistsDifferently { .. } => StatusCode::CONFLICT,
+            Self::StateRefused { .. }
+            | Self::NoPreviousVersion { .. }
+            | Self::KindInUse { .. }
+            | Self::KindExistsDifferently { .. } => StatusCode::CONFLICT,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::Internal { .. } => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -152,13 +173,18 @@ impl ApiError {
                 "check the key; an entity begins to exist with its first call"
             }
             Self::ComponentRefused { hint, .. } => hint,
+            Self::StateRefused { .. } => {
+                "deploy a version that reads this state, in its #[upgrade] function if its schema version changed; \
+                 `entia deploy --plan` shows what a version fails on, and `entia entities delete` gives up an entity"
+            }
+            Self::NoPreviousVersion { .. } => "deploy the component that it is to have",
             Self::KindInUse { .. } => {
                 "delete its entities first, or pass with_entities=true (`--with-entities`) to delete them too"
             }
             Self::KindExistsDifferently { .. } => {
                 "deploy under another name, or delete the kind first"
             }
-            Self::NotFound { .. } => "the API's paths begin with /v1/entities or /v1/kinds",
+            Self::NotFound { .. } => "GET /openapi.json describes the API's paths",
             Self::MethodNotAllowed { .. } => "use one of the methods that the path takes",
             Self::Internal { .. } => "see the node's log; please report it if it happens again",
         }

@@ -15,12 +15,22 @@ use crate::ApiError;
 pub const ENTITIES: &str = "/v1/entities";
 /// The list of kinds.
 pub const KINDS: &str = "/v1/kinds";
+/// What entities wrote to their logs.
+pub const LOGS: &str = "/v1/logs";
+/// What happened on the node.
+pub const EVENTS: &str = "/v1/events";
+/// The node's counters, for Prometheus.
+pub const METRICS: &str = "/metrics";
+/// What the API takes and answers, as OpenAPI says it.
+pub const OPENAPI: &str = "/openapi.json";
 /// Whether the node lives.
 pub const HEALTH: &str = "/healthz";
 /// Whether the node takes calls.
 pub const READY: &str = "/readyz";
 /// In a method's place: ends the entity's quarantine. No method has this name.
 pub const RELEASE: &str = "release";
+/// After a kind: goes back to its version before.
+pub const ROLLBACK: &str = "rollback";
 /// The header with a client's idempotency key.
 pub const IDEMPOTENCY_KEY: &str = "idempotency-key";
 /// The header with the milliseconds that a client waits.
@@ -62,20 +72,34 @@ pub fn parse_entity_path(raw_path: &str) -> Result<EntityPath, ApiError> {
     Ok(EntityPath { entity, method })
 }
 
-/// Reads the kind of `/v1/kinds/{kind}` from a URI's raw path.
-pub fn parse_kind_path(raw_path: &str) -> Result<KindName, ApiError> {
-    let name = raw_path
+/// Reads the kind of `/v1/kinds/{kind}[/rollback]` from a URI's raw path, and whether it goes on to the rollback.
+pub fn parse_kind_path(raw_path: &str) -> Result<(KindName, bool), ApiError> {
+    let rest = raw_path
         .strip_prefix(KINDS)
         .and_then(|rest| rest.strip_prefix('/'))
         .ok_or_else(|| ApiError::NotFound {
             path: raw_path.to_owned(),
         })?;
-    Ok(KindName::new(&segment("the kind", name)?)?)
+    let (name, rollback) = match rest.split_once('/') {
+        None => (rest, false),
+        Some((name, ROLLBACK)) => (name, true),
+        Some(_) => {
+            return Err(bad(
+                "the path goes on after the kind; only `rollback` can follow it",
+            ));
+        }
+    };
+    Ok((KindName::new(&segment("the kind", name)?)?, rollback))
 }
 
 /// The path of a kind.
 pub fn kind_path(kind: &KindName) -> String {
     format!("{KINDS}/{kind}")
+}
+
+/// The path that takes a kind back to its version before.
+pub fn rollback_path(kind: &KindName) -> String {
+    format!("{}/{ROLLBACK}", kind_path(kind))
 }
 
 /// The path of an entity.

@@ -40,6 +40,12 @@ pub(crate) fn number<T: FromStr>(name: &str, value: &str) -> Result<T, ApiError>
         .map_err(|_| bad(name, format!("`{value}` is not a number in its range")))
 }
 
+pub(crate) fn truth(name: &str, value: &str) -> Result<bool, ApiError> {
+    value
+        .parse()
+        .map_err(|_| bad(name, "it is `true` or `false`"))
+}
+
 pub(crate) fn bad(name: &str, message: impl Display) -> ApiError {
     ApiError::BadQuery {
         name: name.to_owned(),

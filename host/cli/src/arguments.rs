@@ -3,7 +3,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
-use entia_protocol::{EntityId, KindName};
+use entia_api::body::LogLevel;
+use entia_protocol::{EntityId, InvalidId, KindName};
 
 use crate::failure::EXIT_CODES;
 use crate::output::Format;
@@ -43,6 +44,12 @@ pub(crate) enum Command {
     },
     /// Upload a component and make it a kind
     Deploy(Deploy),
+    /// Take a kind back to the version before
+    Rollback {
+        /// The kind
+        #[arg(value_parser = KindName::new)]
+        kind: KindName,
+    },
     /// Call a method of an entity
     Call(Call),
     /// Show where an entity stands: its state, its calls, its last failure
@@ -61,6 +68,10 @@ pub(crate) enum Command {
     Entities(Entities),
     /// List, show or delete kinds
     Kinds(Kinds),
+    /// Show what entities wrote to their logs
+    Logs(Logs),
+    /// Show what happened on the node: deployments, quarantines, messages given up
+    Events(Events),
     /// Run a node
     Node(Node),
     /// Write a shell's completion script
@@ -90,6 +101,9 @@ pub(crate) struct Deploy {
     /// Give the guest a setting
     #[arg(long = "config", value_name = "NAME=VALUE", value_parser = setting)]
     pub(crate) config: Vec<(String, String)>,
+    /// Only show what would change, and try the new version on stored states
+    #[arg(long)]
+    pub(crate) plan: bool,
 }
 
 #[derive(Debug, Args)]
@@ -167,6 +181,42 @@ pub(crate) enum KindsAction {
     },
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct Logs {
+    /// Only this kind, or this entity
+    #[arg(value_name = "KIND[/KEY]", value_parser = logs_of)]
+    pub(crate) of: Option<LogsOf>,
+    /// Only lines at least so grave: trace, debug, info, warn or error
+    #[arg(long, value_name = "LEVEL")]
+    pub(crate) level: Option<LogLevel>,
+    #[command(flatten)]
+    pub(crate) last: Last,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Events {
+    #[command(flatten)]
+    pub(crate) last: Last,
+}
+
+/// How much of what the node remembers is shown.
+#[derive(Debug, Args)]
+pub(crate) struct Last {
+    /// Go on with what is to come, until Ctrl-C
+    #[arg(short, long)]
+    pub(crate) follow: bool,
+    /// How many of the last are shown first
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub(crate) limit: u32,
+}
+
+/// Whose log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LogsOf {
+    pub(crate) kind: KindName,
+    pub(crate) key: Option<String>,
+}
+
 /// The node's settings: these flags win over the environment, and that over the file.
 #[derive(Debug, Default, Args)]
 pub(crate) struct Node {
@@ -185,6 +235,18 @@ pub(crate) struct Node {
     /// Start although the store has lost acknowledged commits
     #[arg(long)]
     pub(crate) accept_loss: bool,
+}
+
+fn logs_of(text: &str) -> Result<LogsOf, InvalidId> {
+    if !text.contains('/') {
+        let kind = KindName::new(text)?;
+        return Ok(LogsOf { kind, key: None });
+    }
+    let entity: EntityId = text.parse()?;
+    Ok(LogsOf {
+        kind: entity.kind().clone(),
+        key: Some(entity.key().to_owned()),
+    })
 }
 
 fn setting(text: &str) -> Result<(String, String), String> {
@@ -254,6 +316,21 @@ mod tests {
     }
 
     #[test]
+    fn logs_are_of_all_of_a_kind_or_of_an_entity() {
+        let parse = |line: &str| match parse(line).unwrap() {
+            Command::Logs(logs) => logs,
+            _ => panic!("it asks for logs"),
+        };
+        assert_eq!(parse("entia logs").of, None);
+        let of = parse("entia logs counter").of.unwrap();
+        assert_eq!((of.kind.as_str(), of.key), ("counter", None));
+        let logs = parse("entia logs counter/a/b -f --limit 5 --level warn");
+        assert_eq!(logs.of.unwrap().key.as_deref(), Some("a/b"));
+        assert_eq!(logs.level, Some(LogLevel::Warn));
+        assert!(logs.last.follow && logs.last.limit == 5);
+    }
+
+    #[test]
     fn mistakes_are_usage_errors_with_the_reason() {
         for (line, why) in [
             ("entia call counter value", "KIND/KEY"),
@@ -262,6 +339,11 @@ mod tests {
             ("entia deploy --limit cpu=fast", "whole number"),
             ("entia call counter/a value --deadline-ms 0", "0 is not in"),
             ("entia kinds show ../x", "a-z"),
+            ("entia rollback ../x", "a-z"),
+            ("entia logs Counter", "a-z"),
+            ("entia logs counter/", "1 to 512 bytes"),
+            ("entia logs --level loud", "trace, debug"),
+            ("entia logs --limit 0", "0 is not in"),
             ("entia -o xml kinds", "possible values"),
             ("entia entities --kind a delete a/b", "cannot be used"),
         ] {

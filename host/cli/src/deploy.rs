@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use entia_api::body::{DeployOptions, DeployedBody};
-use entia_api::client::Client;
+use entia_api::client::{Client, ClientError};
 use entia_protocol::{Durability, KindName};
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -11,6 +11,7 @@ use crate::build;
 use crate::failure::Failure;
 use crate::kinds::{durability, example, signature};
 use crate::output::{Output, bytes};
+use crate::plan::{changes, planned};
 
 pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyhow::Result<()> {
     let options = options(&deploy);
@@ -36,9 +37,29 @@ pub(crate) async fn run(client: Client, deploy: Deploy, output: &Output) -> anyh
             told.enable_steady_tick(TICK);
         }
     };
+    if deploy.plan {
+        let plan = client.plan(&kind, file, &options, progress).await;
+        bar.finish_and_clear();
+        let plan = plan?;
+        output.result(&plan, planned)?;
+        // As the deployment would end, so that a script can go by the exit code.
+        return match plan.refusal {
+            Some(refusal) => Err(ClientError::planned(refusal).into()),
+            None => Ok(()),
+        };
+    }
     let deployed = client.deploy(&kind, file, &options, progress).await;
     bar.finish_and_clear();
     output.result(&deployed?, deployed_text)
+}
+
+pub(crate) async fn roll_back(
+    client: Client,
+    kind: &KindName,
+    output: &Output,
+) -> anyhow::Result<()> {
+    let rolled_back = client.rollback(kind).await?;
+    output.result(&rolled_back, deployed_text)
 }
 
 fn options(deploy: &Deploy) -> DeployOptions {
@@ -46,6 +67,7 @@ fn options(deploy: &Deploy) -> DeployOptions {
         durability: deploy.durable.then_some(Durability::Durable),
         limits: deploy.limits.iter().cloned().collect(),
         config: deploy.config.iter().cloned().collect(),
+        plan: deploy.plan,
     }
 }
 
@@ -76,6 +98,10 @@ fn deployed_text(deployed: &DeployedBody) -> String {
         kind.digest.short(),
         bytes(kind.component_bytes),
     );
+    text += &changes(&deployed.changes);
+    if !deployed.changes.is_empty() {
+        text.push('\n');
+    }
     for method in &kind.methods {
         text += &format!("  {}\n", signature(method));
     }
@@ -153,6 +179,7 @@ mod tests {
         let deployed = DeployedBody {
             changed: true,
             kind,
+            changes: Vec::new(),
         };
         assert_eq!(
             deployed_text(&deployed),

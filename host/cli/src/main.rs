@@ -13,10 +13,12 @@ mod deploy;
 mod entities;
 mod failure;
 mod kinds;
+mod logs;
 mod new;
 mod node_command;
 mod node_options;
 mod output;
+mod plan;
 
 use std::process::ExitCode;
 
@@ -51,6 +53,7 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
         Command::Node(node) => node_command::run(&node),
         Command::CompileComponent => Ok(()),
         Command::Deploy(deploy) => block_on(deploy::run(Client::new(api)?, deploy, output)),
+        Command::Rollback { kind } => block_on(deploy::roll_back(Client::new(api)?, &kind, output)),
         Command::Call(call) => block_on(call::run(Client::new(api)?, call, output)),
         Command::Release { entity } => {
             block_on(entities::release(Client::new(api)?, &entity, output))
@@ -59,6 +62,8 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
             block_on(entities::inspect(Client::new(api)?, &entity, output))
         }
         Command::Entities(entities) => block_on(entities::run(Client::new(api)?, entities, output)),
+        Command::Logs(logs) => block_on(logs::run(Client::new(api)?, logs, output)),
+        Command::Events(events) => block_on(logs::events(Client::new(api)?, events, output)),
         Command::Kinds(kinds) => block_on(kinds::run(Client::new(api)?, kinds, output)),
     }
 }

@@ -61,10 +61,16 @@ impl Output {
 
     /// Writes bytes. Whoever closed the pipe has seen enough: that is no failure.
     pub(crate) fn raw(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        self.read_on(bytes).map(|_| ())
+    }
+
+    /// Writes bytes, and says whether anybody still reads.
+    pub(crate) fn read_on(&self, bytes: &[u8]) -> anyhow::Result<bool> {
         let mut stdout = io::stdout().lock();
         match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
-            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
-            _ => Ok(()),
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -80,6 +86,14 @@ impl Output {
 
     pub(crate) fn red(&self, text: &str) -> String {
         self.styled("1;31", text)
+    }
+
+    pub(crate) fn yellow(&self, text: &str) -> String {
+        self.styled("33", text)
+    }
+
+    pub(crate) fn dim(&self, text: &str) -> String {
+        self.styled("2", text)
     }
 
     fn styled(&self, style: &str, text: &str) -> String {
@@ -128,6 +142,27 @@ pub(crate) fn printable(text: &str) -> String {
     text.chars()
         .map(|c| if c.is_control() { '\u{fffd}' } else { c })
         .collect()
+}
+
+/// A time in UTC, as in RFC 3339.
+pub(crate) fn time(at_ms: u64) -> String {
+    let (seconds, ms) = (at_ms / 1_000, at_ms % 1_000);
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Years that begin in March: the leap day is the last, and months before it have 30.6 days on average.
+    let days = days + 719_468;
+    let (era, day) = (days / 146_097, days % 146_097);
+    let year = (day - day / 1_460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let (month, next) = if month < 10 {
+        (month + 3, 0)
+    } else {
+        (month - 9, 1)
+    };
+    let year = era * 400 + year + next;
+    let (hour, minute, second) = (second / 3_600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
 }
 
 /// How long ago, in the largest unit that fits.
@@ -187,6 +222,21 @@ mod tests {
     #[test]
     fn control_characters_do_not_reach_the_terminal() {
         assert_eq!(printable("a\x1b[31m\nb"), "a\u{fffd}[31m\u{fffd}b");
+    }
+
+    #[test]
+    fn times_are_those_of_the_calendar() {
+        for (at_ms, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (951_868_800_000, "2000-03-01T00:00:00.000Z"),
+            (1_735_689_599_000, "2024-12-31T23:59:59.000Z"),
+            (1_735_689_600_000, "2025-01-01T00:00:00.000Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(time(at_ms), expected);
+        }
     }
 
     #[test]

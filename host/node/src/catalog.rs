@@ -6,18 +6,23 @@ use entia_api::convert::MethodSchema;
 use entia_protocol::{CallError, KindName, KindRecord};
 use entia_wasm::{Component, GuestConfig};
 
+use crate::observe::{KindCounters, Observed};
+
 /// The kinds that this node runs. The one place that knows which version of a kind is current.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Catalog {
     kinds: RwLock<BTreeMap<KindName, Arc<Kind>>>,
+    observed: Arc<Observed>,
 }
 
 /// A deployed kind, across its versions.
 #[derive(Debug)]
 pub(crate) struct Kind {
     current: RwLock<Arc<KindVersion>>,
-    /// No new calls: the kind is being deleted.
+    /// No new calls: the kind is being deleted or rolled back.
     closed: AtomicBool,
+    /// At hand for every call.
+    pub(crate) counters: Arc<KindCounters>,
 }
 
 /// One version of a kind, ready to run.
@@ -31,6 +36,14 @@ pub(crate) struct KindVersion {
 }
 
 impl Catalog {
+    /// An empty one.
+    pub(crate) fn new(observed: Arc<Observed>) -> Self {
+        Self {
+            kinds: RwLock::default(),
+            observed,
+        }
+    }
+
     /// The kind of that name.
     pub(crate) fn find(&self, name: &KindName) -> Result<Arc<Kind>, CallError> {
         let kinds = self.kinds.read().unwrap_or_else(PoisonError::into_inner);
@@ -70,6 +83,7 @@ impl Catalog {
                 let kind = Kind {
                     current: RwLock::new(Arc::clone(&version)),
                     closed: AtomicBool::new(false),
+                    counters: self.observed.kind(&version.record.name),
                 };
                 kinds.insert(version.record.name.clone(), Arc::new(kind));
             }
@@ -83,6 +97,7 @@ impl Catalog {
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
+        self.observed.forget_kind(name);
     }
 }
 

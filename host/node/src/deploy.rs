@@ -1,17 +1,23 @@
-//! Deploying a component: compile, check, store, switch.
+//! Deploying a component: compile, check, try on stored states, store, switch.
+
+mod census;
+mod dry_run;
+mod rollback;
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use entia_api::ApiError;
-use entia_api::body::{DeployOptions, DeployedBody, KindBody};
+use entia_api::body::{ChangeBody, DeployOptions, DeployedBody, Event, KindBody, PlanBody};
 use entia_api::convert::MethodSchema;
 use entia_protocol::{Durability, KindDescription, KindName, KindRecord, Limits};
 use entia_storage::{Store, StoreError};
 use entia_wasm::{GuestConfig, Host, Refusal};
 
 use crate::catalog::{Catalog, KindVersion};
-use crate::executor::now_ms;
+use crate::executor::{Executor, now_ms};
+use crate::observe::Observed;
+use dry_run::{Reads, dry_run};
 
 /// Deploys one component at a time.
 #[derive(Debug, Default)]
@@ -25,6 +31,8 @@ pub(crate) struct Target<'a> {
     pub(crate) store: &'a Store,
     pub(crate) host: &'a Host,
     pub(crate) catalog: &'a Catalog,
+    pub(crate) executor: &'a Executor,
+    pub(crate) observed: &'a Observed,
 }
 
 impl Deployer {
@@ -47,72 +55,151 @@ impl Deployer {
         options: &DeployOptions,
     ) -> Result<DeployedBody, ApiError> {
         let _alone = self.alone();
-        let existing = target.catalog.find(name).ok().map(|kind| kind.current());
-        let existing = existing.as_ref().map(|version| &version.record);
-        let durability = durability(name, options, existing)?;
-        let base = existing.map_or_else(Limits::default, |record| record.limits.clone());
-        let limits = options.limits_over(&base)?;
-        let config = match existing {
-            Some(record) if options.config.is_empty() => record.config.clone(),
-            _ => options.config.clone(),
-        };
-
-        let component = target.host.prepare(wasm).map_err(refused)?;
-        let kinds = target.host.describe(&component).map_err(refused)?;
-        let description = choose(name, kinds)?;
-        let record = KindRecord {
-            name: name.clone(),
-            version: existing.map_or(0, |record| record.version) + 1,
-            component: component.digest(),
-            component_bytes: wasm.len() as u64,
-            durability,
-            limits,
-            shards: existing.map_or(KindRecord::SHARDS_DEFAULT, |record| record.shards),
-            description,
-            config,
-            deployed_ms: now_ms(),
-        };
-        if let Some(existing) = existing.filter(|existing| same(existing, &record)) {
+        let existing = target.current(name);
+        let existing = existing.as_deref();
+        let new = prepare(target, name, wasm, options, existing)?;
+        if let Some(existing) = existing.filter(|existing| same(existing, &new)) {
             return Ok(DeployedBody {
                 changed: false,
-                kind: KindBody::new(existing, 0),
+                ..deployed(&existing.record, None)
             });
         }
-        let version = version(record, component)?;
+        let tried = dry_run(target, &new, existing, false)?;
+        if let Some(refusal) = tried.refusal(&new) {
+            forget_if_new(target, &new);
+            return Err(refusal);
+        }
         target.store.put_component(wasm).map_err(stored)?;
-        target.store.put_kind(&version.record).map_err(stored)?;
-        let version = target.catalog.switch(version);
+        let new = install(target, new)?;
         remove_unused(target);
-        tracing::info!(kind = %name, version = version.record.version, component = %version.record.component.short(), "deployed");
-        Ok(DeployedBody {
-            changed: true,
-            kind: KindBody::new(&version.record, 0),
-        })
+        tracing::info!(kind = %name, version = new.record.version, component = %new.record.component.short(), "deployed");
+        target.observed.events.push(Event::KindDeployed {
+            kind: name.clone(),
+            version: new.record.version,
+            digest: new.record.component.to_string(),
+        });
+        Ok(deployed(
+            &new.record,
+            existing.map(|version| &version.record),
+        ))
     }
 
-    /// Loads the kinds that were deployed before.
-    pub(crate) fn restore(&self, target: &Target<'_>) -> Result<(), RestoreError> {
-        for record in target.store.kinds()? {
-            let kind = record.name.clone();
-            let damaged = |message: String| RestoreError::Kind {
-                kind: kind.clone(),
-                message,
-            };
-            let wasm = target.store.component(&record.component)?.ok_or_else(|| {
-                damaged(format!(
-                    "its component {} is missing",
-                    record.component.short()
-                ))
-            })?;
-            let component = target
-                .host
-                .prepare(&wasm)
-                .map_err(|refusal| damaged(refusal.to_string()))?;
-            let version = version(record, component).map_err(|error| damaged(error.to_string()))?;
-            target.catalog.switch(version);
-        }
-        Ok(())
+    /// Says what [`Deployer::deploy`] would do, and changes nothing. Blocks while it compiles.
+    pub(crate) fn plan(
+        &self,
+        target: &Target<'_>,
+        name: &KindName,
+        wasm: &[u8],
+        options: &DeployOptions,
+    ) -> Result<PlanBody, ApiError> {
+        let _alone = self.alone();
+        let existing = target.current(name);
+        let existing = existing.as_deref();
+        let new = prepare(target, name, wasm, options, existing)?;
+        let tried = dry_run(target, &new, existing, false)?;
+        forget_if_new(target, &new);
+        let (from, refusal) = (existing.map(|version| &version.record), tried.refusal(&new));
+        let unchanged = existing.filter(|existing| same(existing, &new));
+        Ok(PlanBody {
+            kind: name.clone(),
+            from: from.map(Into::into),
+            to: (&unchanged.unwrap_or(&new).record).into(),
+            changes: from.map_or_else(Vec::new, |from| ChangeBody::between(from, &new.record)),
+            // What would not be deployed again would not be refused either.
+            refusal: refusal
+                .filter(|_| unchanged.is_none())
+                .as_ref()
+                .map(Into::into),
+            dry_run: tried.body(),
+        })
     }
+}
+
+impl Target<'_> {
+    fn current(&self, name: &KindName) -> Option<Arc<KindVersion>> {
+        self.catalog.find(name).ok().map(|kind| kind.current())
+    }
+}
+
+/// Compiles and checks what is to be deployed.
+fn prepare(
+    target: &Target<'_>,
+    name: &KindName,
+    wasm: &[u8],
+    options: &DeployOptions,
+    existing: Option<&KindVersion>,
+) -> Result<KindVersion, ApiError> {
+    let existing = existing.map(|version| &version.record);
+    let durability = durability(name, options, existing)?;
+    let base = existing.map_or_else(Limits::default, |record| record.limits.clone());
+    let limits = options.limits_over(&base)?;
+    let config = match existing {
+        Some(record) if options.config.is_empty() => record.config.clone(),
+        _ => options.config.clone(),
+    };
+    let component = target.host.prepare(wasm).map_err(refused)?;
+    let kinds = target.host.describe(&component).map_err(refused)?;
+    let description = choose(name, kinds)?;
+    let record = KindRecord {
+        name: name.clone(),
+        version: existing.map_or(0, |record| record.version) + 1,
+        component: component.digest(),
+        component_bytes: wasm.len() as u64,
+        durability,
+        limits,
+        shards: existing.map_or(KindRecord::SHARDS_DEFAULT, |record| record.shards),
+        description,
+        config,
+        deployed_ms: now_ms(),
+    };
+    version(record, component)
+}
+
+/// Writes a version's record and switches to it. Its component is on disk.
+fn install(target: &Target<'_>, new: KindVersion) -> Result<Arc<KindVersion>, ApiError> {
+    target.store.put_kind(&new.record).map_err(stored)?;
+    Ok(target.catalog.switch(new))
+}
+
+fn deployed(record: &KindRecord, before: Option<&KindRecord>) -> DeployedBody {
+    DeployedBody {
+        changed: true,
+        kind: KindBody::new(record, 0),
+        changes: before.map_or_else(Vec::new, |before| ChangeBody::between(before, record)),
+    }
+}
+
+/// Removes the machine code of a version that was not deployed, unless it is that of one that was.
+fn forget_if_new(target: &Target<'_>, version: &KindVersion) {
+    let digest = version.record.component;
+    if matches!(target.store.component(&digest), Ok(None)) {
+        target.host.forget(&digest);
+    }
+}
+
+/// Loads the kinds that were deployed before.
+pub(crate) fn restore(store: &Store, host: &Host, catalog: &Catalog) -> Result<(), RestoreError> {
+    for record in store.kinds()? {
+        catalog.switch(load(store, host, record)?);
+    }
+    Ok(())
+}
+
+/// Makes a version of its record, from the component on disk.
+fn load(store: &Store, host: &Host, record: KindRecord) -> Result<KindVersion, RestoreError> {
+    let kind = record.name.clone();
+    let damaged = |message: String| RestoreError::Kind {
+        kind: kind.clone(),
+        message,
+    };
+    let digest = record.component;
+    let wasm = store
+        .component(&digest)?
+        .ok_or_else(|| damaged(format!("its component {} is missing", digest.short())))?;
+    let component = host
+        .prepare(&wasm)
+        .map_err(|refusal| damaged(refusal.to_string()))?;
+    version(record, component).map_err(|error| damaged(error.to_string()))
 }
 
 /// Why the kinds on disk cannot run.
@@ -144,7 +231,7 @@ fn version(record: KindRecord, component: entia_wasm::Component) -> Result<KindV
     }
     let config = GuestConfig {
         limits: record.limits.clone(),
-        settings: std::sync::Arc::new(record.config.clone()),
+        settings: Arc::new(record.config.clone()),
     };
     Ok(KindVersion {
         record,
@@ -192,7 +279,8 @@ fn choose(name: &KindName, mut kinds: Vec<KindDescription>) -> Result<KindDescri
 }
 
 /// Whether a deployment would change nothing.
-fn same(existing: &KindRecord, new: &KindRecord) -> bool {
+fn same(existing: &KindVersion, new: &KindVersion) -> bool {
+    let (existing, new) = (&existing.record, &new.record);
     existing.component == new.component
         && existing.limits == new.limits
         && existing.config == new.config

@@ -36,11 +36,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
-use entia_protocol::{CallError, EntityId, Envelope, KindName, SendRecord};
+use entia_protocol::{CallError, EntityId, Envelope, KindName, SendRecord, StoredState};
 use entia_storage::{EntityCommit, Store};
 use entia_wasm::Host;
 
 use crate::catalog::{Catalog, Kind};
+use crate::observe::Observed;
 use calls::Waits;
 use cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
@@ -71,6 +72,15 @@ pub(crate) struct ExecutorOptions {
     pub idle: Duration,
 }
 
+/// What is known of a last good state without looking into it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct StateInMemory {
+    pub(crate) schema_version: u32,
+    pub(crate) bytes: usize,
+    /// The instance has answered commands since: it is to be saved, in the version that it writes.
+    pub(crate) unsaved: bool,
+}
+
 /// Runs the entities of a node.
 pub(crate) struct Executor {
     shared: Arc<Shared>,
@@ -81,6 +91,7 @@ struct Shared {
     store: Store,
     host: Arc<Host>,
     catalog: Arc<Catalog>,
+    observed: Arc<Observed>,
     options: ExecutorOptions,
     pending: Arc<Pending>,
     cells: Cells,
@@ -107,6 +118,7 @@ impl Executor {
         store: Store,
         host: Arc<Host>,
         catalog: Arc<Catalog>,
+        observed: Arc<Observed>,
         options: ExecutorOptions,
     ) -> std::io::Result<Self> {
         let (queue, runnable): (Sender<Arc<Cell>>, Receiver<Arc<Cell>>) =
@@ -115,6 +127,7 @@ impl Executor {
             store,
             host,
             catalog,
+            observed,
             pending: Arc::new(Pending::new(options.calls_max)),
             cells: Cells::new(),
             queue,
@@ -140,8 +153,13 @@ impl Executor {
         envelope: Envelope,
         deadline: Instant,
     ) -> Result<Ticket, CallError> {
-        let pending = self.shared.let_in()?;
-        self.shared.submit(kind, envelope, deadline, pending)
+        let let_in = self.shared.let_in();
+        let submitted =
+            let_in.and_then(|pending| self.shared.submit(kind, envelope, deadline, pending));
+        if submitted.is_err() {
+            kind.counters.called(&submitted);
+        }
+        submitted
     }
 
     /// Gives a message to an entity, to be delivered to itself. Ends when the message cannot be lost any more: in memory
@@ -225,9 +243,42 @@ impl Executor {
             .collect()
     }
 
+    /// The last good states in memory of a kind's entities, as of their last turns.
+    pub(crate) fn states(&self, kind: &KindName) -> BTreeMap<EntityId, StateInMemory> {
+        let cells = self.shared.cells.of_kind(kind).into_iter();
+        cells
+            .filter_map(|cell| {
+                let summary = cell.summary();
+                let state = StateInMemory {
+                    schema_version: summary.state?.schema_version,
+                    bytes: summary.state?.bytes,
+                    unsaved: summary.unsaved,
+                };
+                Some((cell.id.clone(), state))
+            })
+            .collect()
+    }
+
+    /// An entity's last good state, if it is in memory and no worker has the entity.
+    pub(crate) fn last_good(&self, entity: &EntityId) -> Option<StoredState> {
+        let cell = Arc::clone(self.shared.cells.map(entity).get(entity)?);
+        let activation = cell.try_activation()?;
+        activation.loaded()?.state.clone()
+    }
+
     /// Entities with an instance.
     pub(crate) fn live(&self) -> usize {
         self.shared.live.load(Ordering::Relaxed)
+    }
+
+    /// Entities of which anything is in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.shared.cells.count.load(Ordering::Relaxed)
+    }
+
+    /// Calls under way.
+    pub(crate) fn pending(&self) -> usize {
+        self.shared.pending.calls()
     }
 
     /// What is seen of an entity in memory, as of its last turn, and how many calls wait for it.
@@ -275,7 +326,8 @@ impl Shared {
         let query = version.is_query(&envelope.method);
         let calls_max = version.record.limits.mailbox_calls_max;
         let entity = envelope.entity.clone();
-        let (delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        let (mut delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
+        delivery.count_for(kind);
         let work = Work::Call(Arc::clone(kind), Box::new(delivery));
         self.push(Some(kind), entity, work, calls_max)?;
         Ok(ticket)
@@ -292,11 +344,18 @@ impl Shared {
         self.submit(kind, envelope, deadline, pending)
     }
 
-    /// Lets an entity look at its agenda.
+    /// Lets an entity look at its agenda; later, if its kind is closed. An error says that there is no such kind.
     fn wake(&self, entity: &EntityId) -> Result<(), CallError> {
         let kind = self.catalog.find(entity.kind())?;
         let work = Work::Wake(Arc::clone(&kind));
-        self.push(Some(&kind), entity.clone(), work, u64::MAX)
+        if self
+            .push(Some(&kind), entity.clone(), work, u64::MAX)
+            .is_err()
+        {
+            // The kind is on its way out, or is opened again after a rollback.
+            self.wakes.at(now_ms() + CLOSED_WAIT_MS, entity, false);
+        }
+        Ok(())
     }
 
     /// Gives an entity the answer to a message.
@@ -331,7 +390,10 @@ impl Shared {
             // Under it too: who closes a kind and then looks for its cells sees all that were let in before.
             if let Some(kind) = kind.filter(|kind| kind.is_closed()) {
                 return Err(CallError::Overloaded {
-                    queue: format!("the kind `{}` is being deleted: its queue", kind.name()),
+                    queue: format!(
+                        "the kind `{}` is closed while it is deleted or rolled back: its queue",
+                        kind.name()
+                    ),
                     retry_after_ms: RETRY_AFTER_MS,
                 });
             }
@@ -363,6 +425,9 @@ impl Shared {
         };
     }
 }
+
+/// After this time it is tried again to wake an entity of a closed kind.
+const CLOSED_WAIT_MS: u64 = 200;
 
 fn overloaded() -> CallError {
     CallError::Overloaded {

@@ -1,7 +1,13 @@
 //! Serves the HTTP API: reads requests, asks the executor or the deployer, writes answers.
 
 mod entities;
+mod events;
+mod follow;
+mod health;
 mod kinds;
+mod logs;
+mod metrics;
+mod openapi;
 mod respond;
 
 use std::net::SocketAddr;
@@ -14,9 +20,8 @@ use axum::body::{Body, Bytes};
 use axum::extract::{DefaultBodyLimit, Request, State};
 use axum::http::HeaderName;
 use axum::response::Response;
-use axum::routing::{any, get};
+use axum::routing::MethodRouter;
 use entia_api::ApiError;
-use entia_api::body::HealthBody;
 use entia_protocol::{CallError, Subject};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,7 +32,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 use crate::Inner;
-use respond::{Answered, allowed, json};
+use openapi::Operation;
+use respond::Answered;
 
 /// A listening server.
 #[derive(Debug)]
@@ -44,6 +50,18 @@ struct Api {
     ready: Arc<AtomicBool>,
     /// Deployments under way, from the first byte of the component.
     deployments: Arc<Semaphore>,
+    /// What the router's paths take, for those who ask.
+    operations: Arc<[Operation]>,
+    /// Ends the responses that go on for ever.
+    stopped: watch::Receiver<bool>,
+}
+
+/// A path of the router, with what the API's description says of it: one list for both.
+struct Route {
+    /// As the router matches it.
+    pattern: &'static str,
+    handler: MethodRouter<Api>,
+    operations: Vec<Operation>,
 }
 
 /// Components that are in memory at once, waiting to be compiled or being it.
@@ -65,6 +83,8 @@ impl Server {
             node,
             ready: Arc::clone(&ready),
             deployments: Arc::new(Semaphore::new(DEPLOYMENTS_MAX)),
+            operations: Arc::new([]),
+            stopped: stopped.clone(),
         };
         let task = tokio::spawn(serve(
             listener,
@@ -98,18 +118,36 @@ impl Server {
     }
 }
 
-fn router(api: Api) -> Router {
-    Router::new()
-        .route("/healthz", get(health))
-        .route("/readyz", get(ready))
-        .route("/v1/entities", any(entities::list))
-        .route("/v1/entities/{*rest}", any(entities::one))
-        .route("/v1/kinds", any(kinds::list))
-        .route("/v1/kinds/{*rest}", any(kinds::one))
+/// All that is served.
+fn routes() -> Vec<Route> {
+    [
+        entities::routes(),
+        kinds::routes(),
+        logs::routes(),
+        events::routes(),
+        metrics::routes(),
+        openapi::routes(),
+        health::routes(),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn router(mut api: Api) -> Router {
+    let mut router = Router::new();
+    let mut operations = Vec::new();
+    for route in routes() {
+        router = router.route(route.pattern, route.handler);
+        operations.extend(route.operations);
+    }
+    api.operations = operations.into();
+    let counted = axum::middleware::from_fn_with_state(api.clone(), count_responses);
+    router
         .fallback(not_found)
-        .method_not_allowed_fallback(wrong_method)
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn(no_web_pages))
+        .layer(counted)
         .with_state(api)
 }
 
@@ -239,33 +277,15 @@ async fn no_web_pages(request: Request, next: axum::middleware::Next) -> Answere
     Ok(next.run(request).await)
 }
 
-async fn health(State(api): State<Api>) -> Response {
-    json(&health_body(&api, "ok"))
-}
-
-/// Not ready: the node is going down, or its store takes no more commits.
-async fn ready(State(api): State<Api>) -> Answered {
-    if !api.ready.load(Ordering::SeqCst) {
-        return Err(CallError::ShuttingDown.into());
-    }
-    match api.node.store.failure() {
-        Some(error) => Err(CallError::StoreFailed {
-            message: error.to_string(),
-            may_have_run: false,
-        }
-        .into()),
-        None => Ok(json(&health_body(&api, "ready"))),
-    }
-}
-
-fn health_body(api: &Api, status: &str) -> HealthBody {
-    HealthBody {
-        status: status.to_owned(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        uptime_ms: u64::try_from(api.node.started.elapsed().as_millis()).unwrap_or(u64::MAX),
-        kinds: api.node.catalog.all().len() as u64,
-        entities_live: api.node.executor.live() as u64,
-    }
+async fn count_responses(
+    State(api): State<Api>,
+    request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let response = next.run(request).await;
+    let counters = &api.node.observed.counters;
+    counters.responded(response.status().as_u16());
+    response
 }
 
 async fn not_found(request: Request) -> Answered {
@@ -273,10 +293,6 @@ async fn not_found(request: Request) -> Answered {
         path: request.uri().path().to_owned(),
     }
     .into())
-}
-
-async fn wrong_method(request: Request) -> Answered {
-    allowed(&request, &["GET"]).map(|()| unreachable!("the router let a GET through"))
 }
 
 /// Runs what may block for a moment away from the connections.

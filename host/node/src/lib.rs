@@ -10,11 +10,13 @@ mod config;
 mod deploy;
 mod executor;
 mod http;
+mod observe;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use entia_api::body::Event;
 use entia_protocol::{CallError, EntityId, Envelope};
 use entia_storage::{Store, StoreError, StoreOptions};
 use entia_wasm::{Host, HostOptions};
@@ -23,6 +25,7 @@ use tokio::net::TcpListener;
 use crate::catalog::{Catalog, Kind};
 use crate::deploy::{Deployer, Target};
 use crate::executor::Executor;
+use crate::observe::{Observed, Snapshot};
 
 pub use config::NodeConfig;
 pub use deploy::RestoreError;
@@ -42,6 +45,7 @@ struct Inner {
     catalog: Arc<Catalog>,
     deployer: Deployer,
     executor: Executor,
+    observed: Arc<Observed>,
     started: Instant,
 }
 
@@ -85,6 +89,8 @@ impl Node {
         let open = tokio::task::spawn_blocking(move || Inner::open(&config));
         let inner = Arc::new(open.await.expect("opening a node does not panic")?);
         let http = http::Server::start(listener, Arc::clone(&inner), connections_max);
+        let version = env!("CARGO_PKG_VERSION").to_owned();
+        inner.observed.events.push(Event::NodeStarted { version });
         Ok(Self {
             inner,
             http,
@@ -108,6 +114,7 @@ impl Node {
     /// Returns how many calls were cut off because they took longer than the configured time.
     pub async fn shut_down(self) -> Result<usize, StoreError> {
         let patience = self.shutdown;
+        self.inner.observed.events.push(Event::NodeStopping);
         self.http.shut_down(patience).await;
         let inner = self.inner;
         let close = move || {
@@ -135,17 +142,14 @@ impl Inner {
             memory_bytes_max: config.memory_bytes_max,
         };
         let host = Arc::new(Host::new(&config.data_dir.join("artifacts"), options)?);
-        let catalog = Arc::<Catalog>::default();
-        let deployer = Deployer::default();
-        deployer.restore(&Target {
-            store: &store,
-            host: &host,
-            catalog: &catalog,
-        })?;
+        let observed = Arc::new(Observed::default());
+        let catalog = Arc::new(Catalog::new(Arc::clone(&observed)));
+        deploy::restore(&store, &host, &catalog)?;
         let executor = Executor::start(
             store.clone(),
             Arc::clone(&host),
             Arc::clone(&catalog),
+            Arc::clone(&observed),
             config.executor(),
         )
         .map_err(StartError::Threads)?;
@@ -153,8 +157,9 @@ impl Inner {
             store,
             host,
             catalog,
-            deployer,
+            deployer: Deployer::default(),
             executor,
+            observed,
             started: Instant::now(),
         })
     }
@@ -164,6 +169,23 @@ impl Inner {
             store: &self.store,
             host: &self.host,
             catalog: &self.catalog,
+            executor: &self.executor,
+            observed: &self.observed,
+        }
+    }
+
+    /// What the metrics look at.
+    fn snapshot(&self) -> Snapshot {
+        let store = self.store.stats();
+        Snapshot {
+            kinds: self.catalog.all().len(),
+            entities_live: self.executor.live(),
+            cells: self.executor.in_memory(),
+            calls_pending: self.executor.pending(),
+            store_sequence: store.sequence,
+            store_groups: store.groups,
+            store_failed: self.store.failure().is_some(),
+            uptime: self.started.elapsed(),
         }
     }
 

@@ -32,7 +32,7 @@ async fn messages_arrive_once_and_in_order() {
         deploy(&node, "courier", "courier", durability).await;
         for first in [0, 100, 200] {
             let arguments = json!({"target": address("courier/b"), "first": first, "count": 100});
-            call(&node, "courier/a", "send", arguments).await;
+            call(&node, "courier/a", "dispatch", arguments).await;
         }
         until(&node, "courier/b", "received", numbers(0..300)).await;
         let sender = until_seen(&node, "courier/a", |seen| seen.sends_pending == 0).await;
@@ -47,12 +47,12 @@ async fn a_turn_that_fails_sends_nothing() {
     let node = Node::start(config(dir.path())).await.unwrap();
     deploy(&node, "courier", "courier", Durability::Durable).await;
     let target = json!({"target": address("courier/b")});
-    let error = try_call(&node, "courier/a", "send_and_fail", target, None)
+    let error = try_call(&node, "courier/a", "dispatch_and_fail", target, None)
         .await
         .unwrap_err();
     assert_eq!(error.error.code, "trapped");
     let arguments = json!({"target": address("courier/b"), "first": 7, "count": 1});
-    call(&node, "courier/a", "send", arguments).await;
+    call(&node, "courier/a", "dispatch", arguments).await;
     until(&node, "courier/b", "received", json!([7])).await;
     assert_eq!(call(&node, "courier/a", "sent", json!({})).await, 1);
     node.shut_down().await.unwrap();
@@ -65,11 +65,11 @@ async fn a_command_that_is_repeated_sends_once() {
     deploy(&node, "courier", "courier", Durability::Durable).await;
     let arguments = json!({"target": address("courier/b"), "first": 0, "count": 3});
     for _ in 0..3 {
-        let sent = try_call(&node, "courier/a", "send", arguments.clone(), Some("k")).await;
+        let sent = try_call(&node, "courier/a", "dispatch", arguments.clone(), Some("k")).await;
         assert_eq!(sent.unwrap(), 3);
     }
     // The same key to another entity is another command, and so are its messages.
-    let sent = try_call(&node, "courier/c", "send", arguments, Some("k")).await;
+    let sent = try_call(&node, "courier/c", "dispatch", arguments, Some("k")).await;
     assert_eq!(sent.unwrap(), 3);
     let end = std::time::Instant::now() + PATIENCE;
     loop {
@@ -89,7 +89,7 @@ async fn a_refused_message_is_a_dead_letter_that_inspection_shows_and_a_restart_
     deploy(&node, "courier", "courier", Durability::Durable).await;
     call(&node, "courier/b", "refuse", json!({})).await;
     let arguments = json!({"target": address("courier/b"), "first": 1, "count": 2});
-    call(&node, "courier/a", "send", arguments).await;
+    call(&node, "courier/a", "dispatch", arguments).await;
     let check = |seen: &entia_api::body::EntityBody| seen.dead_letters.len() == 2;
     until_seen(&node, "courier/a", check).await;
     node.shut_down().await.unwrap();
@@ -117,7 +117,7 @@ async fn messages_wait_for_a_kind_that_is_not_there_yet_also_across_a_restart() 
         let node = Node::start(config(dir.path())).await.unwrap();
         deploy(&node, "courier", "courier", durability).await;
         let arguments = json!({"target": address("later/b"), "first": 0, "count": 5});
-        call(&node, "courier/a", "send", arguments).await;
+        call(&node, "courier/a", "dispatch", arguments).await;
         assert_eq!(inspect(&node, "courier/a").await.sends_pending, 5);
         node.shut_down().await.unwrap();
 
@@ -137,8 +137,8 @@ async fn an_entity_may_have_so_many_messages_pending_and_no_more() {
     deploy(&node, "courier", "courier", Durability::Durable).await;
     let max = SendRecord::PENDING_MAX as u64;
     let send = |first: u64, count: u64| json!({"target": address("gone/b"), "first": first, "count": count});
-    call(&node, "courier/a", "send", send(0, max - 1)).await;
-    let error = try_call(&node, "courier/a", "send", send(0, 2), None)
+    call(&node, "courier/a", "dispatch", send(0, max - 1)).await;
+    let error = try_call(&node, "courier/a", "dispatch", send(0, 2), None)
         .await
         .unwrap_err();
     assert!(error.error.message.contains("1000 messages"), "{error:?}");
@@ -165,7 +165,7 @@ async fn a_deleted_entity_takes_its_messages_with_it() {
     let node = Node::start(config(dir.path())).await.unwrap();
     deploy(&node, "courier", "courier", Durability::Durable).await;
     let arguments = json!({"target": address("later/b"), "first": 0, "count": 5});
-    call(&node, "courier/a", "send", arguments).await;
+    call(&node, "courier/a", "dispatch", arguments).await;
     let client = fixture::client(&node);
     client
         .delete_entity(&fixture::entity("courier/a"))
@@ -173,7 +173,7 @@ async fn a_deleted_entity_takes_its_messages_with_it() {
         .unwrap();
     deploy(&node, "later", "courier", Durability::Durable).await;
     let arguments = json!({"target": address("later/b"), "first": 9, "count": 1});
-    call(&node, "courier/a", "send", arguments).await;
+    call(&node, "courier/a", "dispatch", arguments).await;
     until(&node, "later/b", "received", json!([9])).await;
     node.shut_down().await.unwrap();
 }

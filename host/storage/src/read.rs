@@ -46,6 +46,8 @@ pub struct ListedEntity {
     pub sequence: u64,
     /// The length of its state in bytes.
     pub state_bytes: usize,
+    /// The version of its state's encoding.
+    pub schema_version: u32,
 }
 
 /// Reads an entity as of one moment.
@@ -176,6 +178,7 @@ fn listed(key: &[u8], bytes: &[u8]) -> Result<ListedEntity, StoreError> {
         key: key.to_owned(),
         sequence,
         state_bytes: state.bytes.0,
+        schema_version: state.schema_version,
     })
 }
 
@@ -186,9 +189,10 @@ fn not_an_entitys(table: Table, key: &[u8]) -> StoreError {
     }
 }
 
-/// A [`StoredState`] of which only the length is wanted.
+/// A [`StoredState`] of which only the length and the version are wanted.
 #[derive(Deserialize)]
 struct StateLength {
+    schema_version: u32,
     bytes: Length,
 }
 

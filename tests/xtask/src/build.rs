@@ -11,7 +11,7 @@ use crate::{finish, foreign};
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The packages that are guests. Those that are not written in Rust are in [`foreign`].
-const GUESTS: [&str; 9] = [
+const GUESTS: [&str; 10] = [
     "account",
     "caller",
     "chat-inbox",
@@ -21,7 +21,11 @@ const GUESTS: [&str; 9] = [
     "entia-hostile",
     "entia-hostile-waiting",
     "entia-undescribable",
+    "entia-versioned",
 ];
+/// A guest of several versions, and the features that make them: `v2` is built as `entia_versioned_v2.wasm`.
+const VERSIONED: &str = "entia-versioned";
+const VERSIONS: [&str; 5] = ["again", "v2", "v2_refuses", "v2_traps", "v3"];
 
 /// Where things are after a build.
 pub(crate) struct Built {
@@ -44,25 +48,31 @@ pub(crate) fn everything() -> Result<Built> {
 /// Builds the guests, into a target directory of their own: their flags would spoil the host's cache.
 pub(crate) fn entities() -> Result<PathBuf> {
     ensure_guest_target()?;
-    let target_dir = target_dir()?;
-    let cargo_dir = target_dir.join("guests");
+    let target = target_dir()?;
+    let target_dir = target.join("guests");
+    let built = target_dir.join(GUEST_TARGET).join("guest");
+    // Before the others: they all have one name, and it is to be left with the version that has no feature.
+    for version in VERSIONS {
+        finish(build(&target_dir).args(["--package", VERSIONED, "--features", version]))?;
+        let name = VERSIONED.replace('-', "_");
+        let from = built.join(&name).with_extension("wasm");
+        let to = built.join(format!("{name}_{version}.wasm"));
+        std::fs::copy(&from, &to).with_context(|| format!("cannot copy {}", from.display()))?;
+    }
     let packages = GUESTS.iter().flat_map(|package| ["--package", package]);
-    finish(
-        cargo()
-            .args([
-                "build",
-                "--profile",
-                "guest",
-                "--target",
-                GUEST_TARGET,
-                "--target-dir",
-            ])
-            .arg(&cargo_dir)
-            .args(packages),
-    )?;
-    let guests = cargo_dir.join(GUEST_TARGET).join("guest");
-    foreign::counter_js(root(), &target_dir, &guests)?;
-    Ok(guests)
+    finish(build(&target_dir).args(packages))?;
+    foreign::counter_js(root(), &target, &built)?;
+    Ok(built)
+}
+
+/// A cargo that builds guests, of which packages are still to be said.
+fn build(target_dir: &Path) -> Command {
+    let mut cargo = cargo();
+    cargo
+        .args(["build", "--profile", "guest", "--target", GUEST_TARGET])
+        .arg("--target-dir")
+        .arg(target_dir);
+    cargo
 }
 
 /// A cargo in the workspace's root.

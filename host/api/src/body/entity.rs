@@ -1,13 +1,15 @@
 use entia_protocol::KindName;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ApiError;
 use crate::query;
 
 /// One entity as `GET /v1/entities/{kind}/{key}` shows it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntityBody {
     /// The kind's name.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// The key within the kind.
     pub key: String,
@@ -47,7 +49,7 @@ pub struct EntityBody {
 }
 
 /// A timer that has yet to fire.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimerBody {
     /// What the entity called it.
     pub name: String,
@@ -61,7 +63,7 @@ pub struct TimerBody {
 }
 
 /// A message that was given up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct DeadLetterBody {
     /// Whom it was for, as `kind/key`.
     pub target: String,
@@ -80,7 +82,7 @@ pub struct DeadLetterBody {
 }
 
 /// The answer to `POST /v1/entities/{kind}/{key}/{method}?mode=send`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct SentBody {
     /// True: the message will be delivered.
     pub accepted: bool,
@@ -89,7 +91,7 @@ pub struct SentBody {
 }
 
 /// Whether an entity has an instance in memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Activation {
     /// Only its state is kept.
@@ -99,7 +101,7 @@ pub enum Activation {
 }
 
 /// An entity that failed again and again.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct QuarantineBody {
     /// The last failure.
     pub reason: String,
@@ -108,7 +110,7 @@ pub struct QuarantineBody {
 }
 
 /// Why a turn was undone.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct FailureBody {
     /// When, in milliseconds since 1970.
     pub at_ms: u64,
@@ -117,7 +119,7 @@ pub struct FailureBody {
 }
 
 /// A page of `GET /v1/entities`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct EntitiesBody {
     /// In the order of kind and key.
     pub entries: Vec<EntityEntryBody>,
@@ -127,9 +129,10 @@ pub struct EntitiesBody {
 }
 
 /// An entity in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct EntityEntryBody {
     /// The kind's name.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// The key within the kind.
     pub key: String,
@@ -151,7 +154,7 @@ pub struct ListQuery {
 }
 
 /// `GET /healthz` and `GET /readyz`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct HealthBody {
     /// `ok` of `/healthz`, `ready` of `/readyz`.
     pub status: String,

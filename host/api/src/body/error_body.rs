@@ -1,4 +1,5 @@
 use entia_protocol::CallError;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -6,14 +7,14 @@ use crate::ApiError;
 use crate::convert::json_from_payload;
 
 /// The one shape of every error.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorBody {
     /// What happened.
     pub error: ErrorDetail,
 }
 
 /// What happened, whether it had an effect, and what to do.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ErrorDetail {
     /// For programs: a short stable word.
     pub code: String,
@@ -32,7 +33,7 @@ pub struct ErrorDetail {
 }
 
 /// An entity's refusal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct RejectionBody {
     /// For programs: the entity's own stable word.
     pub code: String,

@@ -1,30 +1,37 @@
 use std::collections::BTreeMap;
 
 use entia_protocol::{Digest, Durability, KindName, KindRecord, Limits, MethodDescription};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::ChangeBody;
+use super::schema;
 use crate::ApiError;
 use crate::query;
 
 /// A deployed kind as `GET /v1/kinds/{kind}` shows it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct KindBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// What its author says of it.
     pub doc: String,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// The component's length in bytes.
     pub component_bytes: u64,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The number of shards, fixed for the kind's life.
     pub shards: u32,
     /// What one entity may use.
+    #[schemars(schema_with = "schema::limits")]
     pub limits: Limits,
     /// The version of the state that it writes.
     pub schema_version: u32,
@@ -39,7 +46,7 @@ pub struct KindBody {
 }
 
 /// A method, with its schemas as JSON.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct MethodBody {
     /// The name.
     pub name: String,
@@ -57,22 +64,25 @@ pub struct MethodBody {
 }
 
 /// `GET /v1/kinds`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct KindsBody {
     /// In the order of their names.
     pub kinds: Vec<KindSummaryBody>,
 }
 
 /// A kind in a list.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindSummaryBody {
     /// The name.
+    #[schemars(with = "String")]
     pub name: KindName,
     /// Counts the deployments of this name from 1.
     pub version: u64,
     /// The component's hash.
+    #[schemars(with = "String")]
     pub digest: Digest,
     /// What survives a crash.
+    #[schemars(schema_with = "schema::durability")]
     pub durability: Durability,
     /// The names of its methods, in the author's order.
     pub methods: Vec<String>,
@@ -82,19 +92,23 @@ pub struct KindSummaryBody {
     pub entities_live: u64,
 }
 
-/// The answer to `PUT /v1/kinds/{kind}`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// The answer to `PUT /v1/kinds/{kind}` and `POST /v1/kinds/{kind}/rollback`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct DeployedBody {
     /// False: this very component with these options was there already, and the version did not change.
     pub changed: bool,
     /// The kind as it is now.
     pub kind: KindBody,
+    /// What differs from the version before; nothing if there was none.
+    #[serde(default)]
+    pub changes: Vec<ChangeBody>,
 }
 
 /// The answer to `DELETE /v1/kinds/{kind}`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct KindDeletedBody {
     /// The kind that is gone.
+    #[schemars(with = "String")]
     pub kind: KindName,
     /// How many entities went with it.
     pub entities_deleted: u64,
@@ -112,6 +126,8 @@ pub struct DeployOptions {
     pub limits: BTreeMap<String, u64>,
     /// Settings that the guest reads through `config`. Those given replace all that were there.
     pub config: BTreeMap<String, String>,
+    /// Only say what would change. The answer is a [`PlanBody`](super::PlanBody).
+    pub plan: bool,
 }
 
 impl KindBody {
@@ -176,6 +192,8 @@ impl DeployOptions {
         for (name, value) in query::pairs(raw_query)? {
             if name == "durability" {
                 options.durability = Some(durability(&value)?);
+            } else if name == "plan" {
+                options.plan = query::truth("plan", &value)?;
             } else if let Some(limit) = name.strip_prefix("limits.") {
                 options
                     .limits
@@ -185,7 +203,7 @@ impl DeployOptions {
             } else {
                 return Err(query::unknown(
                     &name,
-                    "durability, limits.NAME, config.NAME",
+                    "durability, limits.NAME, config.NAME, plan",
                 ));
             }
         }
@@ -203,11 +221,13 @@ impl DeployOptions {
         let limits = limits.map(|(name, value)| (format!("limits.{name}"), value.to_string()));
         let config = self.config.iter();
         let config = config.map(|(name, value)| (format!("config.{name}"), value.clone()));
+        let plan = self.plan.then(|| ("plan".to_owned(), "true".to_owned()));
         query::join(
             durability
                 .into_iter()
                 .chain(limits)
                 .chain(config)
+                .chain(plan)
                 .map(|(name, value)| (name, Some(value))),
         )
     }

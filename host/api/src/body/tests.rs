@@ -130,11 +130,12 @@ fn deploy_options_survive_the_query() {
         durability: Some(Durability::Durable),
         limits: BTreeMap::from([("cpu_ms_max".to_owned(), 200)]),
         config: BTreeMap::from([("a&b=c".to_owned(), "ü +%".to_owned())]),
+        plan: true,
     };
     let query = options.to_query();
     assert_eq!(
         query,
-        "durability=durable&limits.cpu_ms_max=200&config.a%26b%3Dc=%C3%BC%20%2B%25"
+        "durability=durable&limits.cpu_ms_max=200&config.a%26b%3Dc=%C3%BC%20%2B%25&plan=true"
     );
     assert_eq!(DeployOptions::parse(&query), Ok(options));
     assert_eq!(DeployOptions::parse(""), Ok(DeployOptions::default()));
@@ -166,7 +167,11 @@ fn a_bad_parameter_is_named() {
         ),
         (
             "colour=red",
-            "the parameter `colour`: there is no such parameter; there is durability, limits.NAME, config.NAME",
+            "the parameter `colour`: there is no such parameter; there is durability, limits.NAME, config.NAME, plan",
+        ),
+        (
+            "plan=maybe",
+            "the parameter `plan`: it is `true` or `false`",
         ),
         (
             "config.x=%FF",
@@ -199,4 +204,91 @@ fn a_list_query_reads_back() {
         "bad_query"
     );
     assert_eq!(ListQuery::parse("kind=A").unwrap_err().code(), "bad_query");
+}
+
+#[test]
+fn a_logs_query_reads_back() {
+    let query = LogsQuery {
+        kind: Some(KindName::new("counter").unwrap()),
+        key: Some("a/ b&c".to_owned()),
+        level: Some(LogLevel::Warn),
+        limit: Some(7),
+        cursor: Some(u64::MAX),
+        follow: true,
+    };
+    assert_eq!(LogsQuery::parse(&query.to_query()), Ok(query));
+    assert_eq!(LogsQuery::parse(""), Ok(LogsQuery::default()));
+    for (bad, message) in [
+        ("limit=0", "the parameter `limit`: it is from 1 to 1000"),
+        ("limit=1001", "the parameter `limit`: it is from 1 to 1000"),
+        (
+            "key=a",
+            "the parameter `key`: it names an entity only with `kind`",
+        ),
+        (
+            "level=loud",
+            "the parameter `level`: a level is trace, debug, info, warn or error",
+        ),
+        (
+            "follow=yes",
+            "the parameter `follow`: it is `true` or `false`",
+        ),
+        (
+            "cursor=counter/a",
+            "the parameter `cursor`: it is not one that a list ended with",
+        ),
+        (
+            "since=1",
+            "the parameter `since`: there is no such parameter; there is kind, key, level, limit, cursor, follow",
+        ),
+    ] {
+        let error = LogsQuery::parse(bad).unwrap_err();
+        assert_eq!(
+            (error.code(), error.to_string().as_str()),
+            ("bad_query", message)
+        );
+    }
+}
+
+#[test]
+fn an_events_query_follows_unless_it_says_no() {
+    assert!(EventsQuery::parse("").unwrap().follow);
+    let list = EventsQuery {
+        limit: Some(3),
+        cursor: Some(9),
+        follow: false,
+    };
+    assert_eq!(EventsQuery::parse(&list.to_query()), Ok(list));
+    assert!(EventsQuery::parse("kind=counter").is_err());
+}
+
+#[test]
+fn an_event_is_flat_and_one_of_a_later_node_is_read_too() {
+    let event = EventBody {
+        id: 7,
+        at_ms: 8,
+        event: Event::DeadLetter {
+            entity: EntityName {
+                kind: KindName::new("account").unwrap(),
+                key: "alice".to_owned(),
+            },
+            target: EntityName {
+                kind: KindName::new("account").unwrap(),
+                key: "bob".to_owned(),
+            },
+            method: "deposit".to_owned(),
+            code: "unknown_kind".to_owned(),
+            message: "gone".to_owned(),
+        },
+    };
+    let json = json!({
+        "id": 7, "at_ms": 8, "type": "dead_letter", "kind": "account", "key": "alice",
+        "target": {"kind": "account", "key": "bob"},
+        "method": "deposit", "code": "unknown_kind", "message": "gone",
+    });
+    assert_eq!(serde_json::to_value(&event).unwrap(), json);
+    assert_eq!(serde_json::from_value::<EventBody>(json).unwrap(), event);
+    let later = json!({"id": 1, "at_ms": 2, "type": "node_joined", "node": 3});
+    let later: EventBody = serde_json::from_value(later).unwrap();
+    assert_eq!(later.event, Event::Unknown);
 }

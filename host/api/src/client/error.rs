@@ -1,7 +1,7 @@
 use http::StatusCode;
 use hyper_util::client::legacy;
 
-use crate::body::ErrorBody;
+use crate::body::{ErrorBody, RefusalBody};
 
 /// Why a request has no result.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,22 @@ pub enum ClientError {
 }
 
 impl ClientError {
+    /// What a plan says that the node would answer, as if it had.
+    pub fn planned(refusal: RefusalBody) -> Self {
+        match StatusCode::from_u16(refusal.status) {
+            Ok(status) => Self::Api {
+                status,
+                body: Box::new(ErrorBody {
+                    error: refusal.error,
+                }),
+            },
+            Err(error) => Self::Protocol {
+                url: "what answered".to_owned(),
+                message: error.to_string(),
+            },
+        }
+    }
+
     /// Whether the request may have had an effect.
     pub fn may_have_run(&self) -> bool {
         match self {

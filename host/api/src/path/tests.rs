@@ -94,7 +94,18 @@ fn another_path_is_not_found() {
 #[test]
 fn a_kind_path_reads_back() {
     let kind = KindName::new("chat-room").unwrap();
-    assert_eq!(parse_kind_path(&kind_path(&kind)), Ok(kind));
+    assert_eq!(
+        parse_kind_path(&kind_path(&kind)),
+        Ok((kind.clone(), false))
+    );
+    assert_eq!(parse_kind_path(&rollback_path(&kind)), Ok((kind, true)));
+    for other in [
+        "/v1/kinds/a/rollback/",
+        "/v1/kinds/a/",
+        "/v1/kinds/a/Rollback",
+    ] {
+        assert_eq!(parse_kind_path(other).unwrap_err().code(), "bad_path");
+    }
     assert_eq!(
         parse_kind_path("/v1/kinds/a/b").unwrap_err().code(),
         "bad_path"

@@ -13,6 +13,7 @@ use super::delivery::Answer;
 use super::quarantine::Quarantine;
 use super::turn::Job;
 use crate::catalog::KindVersion;
+use crate::observe::Noted;
 
 /// An entity in memory: what the store knows of it, and its instance if it has one.
 #[derive(Default)]
@@ -28,6 +29,16 @@ pub(super) struct Activation {
     pub(super) quarantine: Quarantine,
     /// When a timer that failed is tried again, in milliseconds since 1970, and how often it has failed in a row.
     retry: (u64, u32),
+    /// Since [`Activation::take_unseen`].
+    unseen: Unseen,
+}
+
+/// What happened to an activation and nobody has been shown yet.
+#[derive(Default)]
+pub(super) struct Unseen {
+    pub(super) log: Noted,
+    /// Instances started.
+    pub(super) starts: u64,
 }
 
 pub(super) struct Loaded {
@@ -60,6 +71,8 @@ pub(crate) struct Summary {
     pub(crate) calls: u64,
     pub(crate) failures: u64,
     pub(crate) state: Option<StateSummary>,
+    /// Commands ran since that state was taken.
+    pub(crate) unsaved: bool,
 }
 
 /// What people see of the last good state.
@@ -157,6 +170,7 @@ impl Activation {
             .as_ref()
             .and_then(|loaded| loaded.state.as_ref());
         let instance = host.activate(&version.component, id, &version.config, state)?;
+        self.unseen.starts += 1;
         self.live = Some(Live {
             instance,
             kind_version: current,
@@ -169,6 +183,11 @@ impl Activation {
 
     pub(super) fn instance(&mut self) -> Option<&mut Instance> {
         self.live.as_mut().map(|live| &mut live.instance)
+    }
+
+    /// What happened since this was last asked.
+    pub(super) fn take_unseen(&mut self) -> Unseen {
+        std::mem::take(&mut self.unseen)
     }
 
     pub(super) fn loaded_mut(&mut self) -> Option<&mut Loaded> {
@@ -274,6 +293,7 @@ impl Activation {
                 schema_version: state.schema_version,
                 bytes: state.bytes.len(),
             }),
+            unsaved: self.live.as_ref().is_some_and(|live| live.unsaved > 0),
         }
     }
 
@@ -442,12 +462,12 @@ impl Activation {
         Ok(Some(commit))
     }
 
-    /// Writes the guest's lines to the node's log.
-    pub(super) fn log(&self, id: &EntityId) {
+    /// Writes the guest's lines to the node's log, and keeps them for whoever asks for the entity's.
+    pub(super) fn log(&mut self, id: &EntityId) {
         let Some(live) = &self.live else { return };
         let log = live.instance.take_log();
         for line in log.lines {
-            let text = line.text;
+            let text = &line.text;
             match line.level {
                 LogLevel::Trace => tracing::trace!(target: "entity", entity = ?id, "{text}"),
                 LogLevel::Debug => tracing::debug!(target: "entity", entity = ?id, "{text}"),
@@ -455,7 +475,9 @@ impl Activation {
                 LogLevel::Warn => tracing::warn!(target: "entity", entity = ?id, "{text}"),
                 LogLevel::Error => tracing::error!(target: "entity", entity = ?id, "{text}"),
             }
+            self.unseen.log.lines.push((live.kind_version, line));
         }
+        self.unseen.log.dropped += log.dropped;
         if log.dropped > 0 {
             tracing::warn!(entity = ?id, dropped = log.dropped, "log lines over log_bytes_max were dropped");
         }

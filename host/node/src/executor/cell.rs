@@ -15,6 +15,7 @@ use super::delivery::{Answer, Delivery, Reply};
 use super::outbox::Outbox;
 use super::quarantine::Quarantined;
 use crate::catalog::Kind;
+use crate::observe::Observed;
 
 /// An entity that somebody has called: its mailbox, its activation, and the answers on their way out.
 ///
@@ -50,6 +51,8 @@ pub(crate) struct Seen {
     /// None if there is nothing.
     pub(crate) agenda: Option<Arc<AgendaSummary>>,
     agenda_revision: u64,
+    /// Also of a quarantine whose time has passed and whose trial is to come.
+    quarantined_until: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -199,7 +202,7 @@ impl Cell {
         let wake = Reply::within(None, move |answer| {
             cell.wake_awaited.store(false, Ordering::SeqCst);
             if answer.is_ok() {
-                // Its kind may be on its way out; then nobody wants it awake.
+                // Its kind may be gone; then nobody wants it awake.
                 let _woken = shared.wake(&cell.id);
             }
         });
@@ -258,21 +261,33 @@ impl Cell {
     }
 
     /// Lets others see what a turn or a passivation has made of the activation.
-    pub(super) fn show(&self, activation: &Activation) {
-        let mut seen = lock(&self.seen);
-        let summary = activation.summary();
-        if summary.failures != seen.summary.failures {
-            seen.last_failure = activation.last_failure().cloned();
+    pub(super) fn show(&self, observed: &Observed, activation: &mut Activation) {
+        let until = activation.quarantine.until();
+        let quarantine_changed = {
+            let mut seen = lock(&self.seen);
+            let summary = activation.summary();
+            if summary.failures != seen.summary.failures {
+                seen.last_failure = activation.last_failure().cloned();
+            }
+            seen.quarantined = activation.quarantine.refusal(Instant::now());
+            seen.summary = summary;
+            let agenda = activation.loaded().map(|loaded| &loaded.agenda);
+            seen.loaded = agenda.is_some();
+            let revision = agenda.map_or(0, |agenda| agenda.revision());
+            if revision != seen.agenda_revision || agenda.is_none() {
+                seen.agenda_revision = revision;
+                seen.agenda = agenda.and_then(|agenda| agenda.summary()).map(Arc::new);
+            }
+            std::mem::replace(&mut seen.quarantined_until, until) != until
+        };
+        if quarantine_changed {
+            observed.quarantine(activation.quarantine.event(&self.id));
         }
-        seen.quarantined = activation.quarantine.refusal(Instant::now());
-        let agenda = activation.loaded().map(|loaded| &loaded.agenda);
-        seen.loaded = agenda.is_some();
-        let revision = agenda.map_or(0, |agenda| agenda.revision());
-        if revision != seen.agenda_revision || agenda.is_none() {
-            seen.agenda_revision = revision;
-            seen.agenda = agenda.and_then(|agenda| agenda.summary()).map(Arc::new);
+        let unseen = activation.take_unseen();
+        observed.noted(&self.id, unseen.log);
+        if unseen.starts > 0 {
+            observed.counters.activations.add(unseen.starts);
         }
-        seen.summary = summary;
     }
 
     pub(super) fn seen(&self) -> Seen {

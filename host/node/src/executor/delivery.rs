@@ -6,6 +6,7 @@ use entia_protocol::{CallError, Envelope, Payload};
 use tokio::sync::oneshot;
 
 use super::pending::PendingGuard;
+use crate::catalog::Kind;
 
 /// What a call ends in.
 pub type Answer = Result<Payload, CallError>;
@@ -28,6 +29,8 @@ pub(super) struct Begun {
 /// The way back to whoever waits. Sent at most once; dropped, it tells a caller that nothing will come.
 pub(super) struct Reply {
     to: To,
+    /// Where the answer is counted.
+    kind: Option<Arc<Kind>>,
     /// Counts the call as under way until its answer has left.
     _pending: Option<PendingGuard>,
 }
@@ -52,6 +55,7 @@ pub(super) fn reply(pending: PendingGuard) -> (Reply, oneshot::Receiver<Answer>)
     let (sender, answer) = oneshot::channel();
     let reply = Reply {
         to: To::Caller(sender),
+        kind: None,
         _pending: Some(pending),
     };
     (reply, answer)
@@ -62,6 +66,7 @@ pub(super) fn uncounted_reply() -> (Reply, oneshot::Receiver<Answer>) {
     let (sender, answer) = oneshot::channel();
     let reply = Reply {
         to: To::Caller(sender),
+        kind: None,
         _pending: None,
     };
     (reply, answer)
@@ -131,12 +136,15 @@ impl Delivery {
         }
     }
 
+    /// Counts the call's end for its kind.
+    pub(super) fn count_for(&mut self, kind: &Arc<Kind>) {
+        self.reply.kind = Some(Arc::clone(kind));
+    }
+
     /// Begins the call, unless its caller has given up or its deadline has passed; then it never runs.
     pub(super) fn begin(self) -> Option<Begun> {
-        if !self.progress.advance(BEGUN) {
-            return None;
-        }
-        if Instant::now() >= self.deadline {
+        // A caller who has given up is not there to be answered, but is counted.
+        if !self.progress.advance(BEGUN) || Instant::now() >= self.deadline {
             self.reply.send(Err(CallError::DeadlineExceeded {
                 may_have_run: false,
             }));
@@ -165,11 +173,15 @@ impl Reply {
     ) -> Self {
         Self {
             to: To::Within(Box::new(answered)),
+            kind: None,
             _pending: pending,
         }
     }
 
     pub(super) fn send(self, answer: Answer) {
+        if let Some(kind) = &self.kind {
+            kind.counters.called(&answer);
+        }
         match self.to {
             // A caller that has gone does not want its answer.
             To::Caller(sender) => drop(sender.send(answer)),

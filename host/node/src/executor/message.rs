@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use entia_api::body::Event;
 use entia_protocol::{CallError, Durability, Envelope, Payload, SendRecord};
 use entia_storage::EntityCommit;
 
@@ -137,12 +138,24 @@ pub(super) fn delivered(
         outcome,
     } = answer;
     let why = outcome.as_ref().err().map(ToString::to_string);
+    let counters = &shared.observed.counters;
     match loaded.agenda.delivered(number, &key, outcome, now_ms) {
-        Delivered::Done | Delivered::Unknown => {}
+        Delivered::Unknown => {}
+        Delivered::Done => counters.sends_delivered.inc(),
         Delivered::Again => {
+            counters.sends_retried.inc();
             tracing::debug!(entity = ?cell.id, "a message is tried again: {}", why.unwrap_or_default());
         }
         Delivered::Dead(send) => {
+            counters.sends_dead.inc();
+            let letter = send.dead.as_ref();
+            shared.observed.events.push(Event::DeadLetter {
+                entity: (&cell.id).into(),
+                target: (&send.target).into(),
+                method: send.method.clone(),
+                code: letter.map_or_else(String::new, |letter| letter.code.clone()),
+                message: letter.map_or_else(String::new, |letter| letter.message.clone()),
+            });
             tracing::warn!(
                 entity = ?cell.id,
                 target_entity = ?send.target,

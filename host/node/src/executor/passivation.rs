@@ -121,7 +121,10 @@ fn passivate(shared: &Shared, cell: &Arc<Cell>) {
         }
     }
     shared.count_live(was_live, activation.is_live());
-    cell.show(&activation);
+    if was_live && !activation.is_live() {
+        shared.observed.counters.passivations.inc();
+    }
+    cell.show(&shared.observed, &mut activation);
 }
 
 /// Removes a cell that holds nothing which the store does not know.

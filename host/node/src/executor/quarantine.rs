@@ -1,5 +1,8 @@
 use std::time::{Duration, Instant};
 
+use entia_api::body::Event;
+use entia_protocol::EntityId;
+
 /// Keeps an entity that fails again and again from taking its node's time.
 ///
 /// ```text
@@ -37,6 +40,27 @@ impl Quarantine {
             reason: self.reason.clone(),
             until,
         })
+    }
+
+    /// When the quarantine's time has passed, until a turn ends well.
+    pub(super) fn until(&self) -> Option<Instant> {
+        self.until
+    }
+
+    /// How the entity stands, for those who are told when it changes.
+    pub(super) fn event(&self, entity: &EntityId) -> Event {
+        let entity = entity.into();
+        match self.until {
+            None => Event::EntityReleased { entity },
+            Some(until) => Event::EntityQuarantined {
+                entity,
+                reason: self.reason.clone(),
+                retry_after_ms: u64::try_from(
+                    until.saturating_duration_since(Instant::now()).as_millis(),
+                )
+                .unwrap_or(u64::MAX),
+            },
+        }
     }
 
     /// A turn was undone.

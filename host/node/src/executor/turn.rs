@@ -23,15 +23,17 @@ use super::calls::TurnCalls;
 use super::cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Resume, Work};
 use super::delivery::{Answer, Begun, Delivery, Reply};
 use super::message;
-use crate::catalog::KindVersion;
+use crate::catalog::{Kind, KindVersion};
 
 /// A turn under way: what is needed to end it.
 pub(super) struct Job {
+    kind: Arc<Kind>,
     version: Arc<KindVersion>,
     command: Command,
     /// What makes a repetition recognisable; none for queries and commands that nobody can repeat.
     id: Option<(IdempotencyId, Digest)>,
     query: bool,
+    began: Instant,
     now_ms: u64,
     deadline: Instant,
     /// Of a call; nobody waits for a timer.
@@ -59,14 +61,14 @@ pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activ
     });
     match (work, failed) {
         (Work::Call(kind, delivery), None) => {
-            call(shared, cell, activation, kind.current(), *delivery);
+            call(shared, cell, activation, kind, *delivery);
         }
         (Work::Call(_, delivery), Some(error)) => delivery.refuse(error),
         (Work::Accept(kind, send, reply), None) => {
             message::accept(shared, cell, activation, &kind.current(), *send, reply);
         }
         (Work::Accept(_, _, reply), Some(error)) => cell.answer(reply, Err(error)),
-        (Work::Wake(kind), None) => wake(shared, cell, activation, kind.current()),
+        (Work::Wake(kind), None) => wake(shared, cell, activation, kind),
         (Work::Delivered(kind, answer), None) => {
             delivered(shared, cell, activation, &kind.current(), *answer);
         }
@@ -75,8 +77,8 @@ pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activ
         (Work::Drain(reply), _) => cell.answer(reply, Ok(Payload::default())),
         (Work::Release(reply), _) => {
             activation.quarantine.end();
-            // Before the answer: whoever released it looks next.
-            cell.show(activation);
+            // Whoever asked for it looks at the entity next.
+            cell.show(&shared.observed, activation);
             cell.answer(reply, Ok(Payload::default()));
             cell.wake_when_settled(shared);
         }
@@ -119,10 +121,10 @@ pub(super) fn flush(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activati
     }
 }
 
-fn after(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &Activation, was_live: bool) {
+fn after(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, was_live: bool) {
     shared.count_live(was_live, activation.is_live());
     schedule(shared, cell, activation);
-    cell.show(activation);
+    cell.show(&shared.observed, activation);
 }
 
 /// Sees to it that the entity is woken when it has something to do by itself.
@@ -151,7 +153,7 @@ fn call(
     shared: &Arc<Shared>,
     cell: &Arc<Cell>,
     activation: &mut Activation,
-    version: Arc<KindVersion>,
+    kind: Arc<Kind>,
     delivery: Delivery,
 ) {
     let Some(begun) = delivery.begin() else {
@@ -163,14 +165,17 @@ fn call(
         reply,
     } = begun;
     activation.calls += 1;
+    let (began, version) = (Instant::now(), kind.current());
     match prepare(shared, cell, activation, &version, &envelope) {
         Ok(Prepared::Answered(answer)) => cell.answer(reply, answer),
         Ok(Prepared::Run { id, query, now_ms }) => {
             let job = Job {
+                kind,
                 version,
                 command: Command::Call(envelope),
                 id,
                 query,
+                began,
                 now_ms,
                 deadline,
                 reply: Some(reply),
@@ -244,13 +249,9 @@ fn start(
 }
 
 /// Lets messages leave, and fires the timer that is due longest.
-fn wake(
-    shared: &Arc<Shared>,
-    cell: &Arc<Cell>,
-    activation: &mut Activation,
-    version: Arc<KindVersion>,
-) {
-    let now_ms = now_ms();
+fn wake(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activation, kind: Arc<Kind>) {
+    let (began, now_ms) = (Instant::now(), now_ms());
+    let version = kind.current();
     let durability = version.record.durability;
     if let Err(error) = activation.load(&shared.store, &cell.id, durability) {
         tracing::error!(entity = ?cell.id, "the entity was not woken: {error}");
@@ -270,9 +271,11 @@ fn wake(
         return;
     }
     let job = Job {
+        kind,
         version,
         id: None,
         query: false,
+        began,
         now_ms,
         deadline: Instant::now() + FIRE_DEADLINE,
         reply: None,
@@ -369,10 +372,15 @@ fn end(
     answer: Answer,
 ) {
     let reply = job.reply.take();
+    let timer = matches!(job.command, Command::Fire { .. });
+    job.kind.counters.turned(job.began.elapsed());
     match ended(shared, cell, activation, &job, answer) {
         Ok((answer, commit)) => {
             activation.quarantine.end();
             activation.retry_now();
+            if timer {
+                shared.observed.counters.timers_fired.inc();
+            }
             if let (None, Err(refusal)) = (&reply, &answer) {
                 tracing::warn!(entity = ?cell.id, "a timer's turn was refused: {refusal}");
             }

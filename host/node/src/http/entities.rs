@@ -7,13 +7,16 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::Response;
+use axum::routing::any;
 use entia_api::ApiError;
 use entia_api::body::{
-    Activation, DeadLetterBody, EntitiesBody, EntityBody, EntityEntryBody, FailureBody, ListQuery,
-    QuarantineBody, SentBody, TimerBody,
+    Activation, DeadLetterBody, EntitiesBody, EntityBody, EntityEntryBody, EntityName, FailureBody,
+    ListQuery, QuarantineBody, SentBody, TimerBody,
 };
 use entia_api::convert::{json_bytes_max, json_from_payload};
-use entia_api::path::{DEADLINE_MS, EntityPath, IDEMPOTENCY_KEY, RELEASE, parse_entity_path};
+use entia_api::path::{
+    DEADLINE_MS, ENTITIES, EntityPath, IDEMPOTENCY_KEY, RELEASE, parse_entity_path,
+};
 use entia_protocol::{
     CallError, Caller, CommandKey, EntityId, Envelope, KEY_BYTES_MAX, KindName, Payload,
     SendRecord, Subject, TimerRecord,
@@ -21,8 +24,9 @@ use entia_protocol::{
 
 use entia_storage::StoredEntity;
 
-use super::respond::{Answered, allowed, json, json_text};
-use super::{Api, blocking, body, header};
+use super::openapi::Operation;
+use super::respond::{Answered, allowed, json, json_text, no_query};
+use super::{Api, Route, blocking, body, header};
 use crate::Inner;
 use crate::catalog::{Kind, KindVersion};
 use crate::deploy::unreadable;
@@ -37,6 +41,58 @@ const INLINE_BYTES_MAX: usize = 64 << 10;
 /// The most entries of a page, and how many there are without `limit`.
 const PAGE_ENTRIES_MAX: usize = 1_000;
 const PAGE_ENTRIES_DEFAULT: usize = 100;
+
+pub(super) fn routes() -> Vec<Route> {
+    let path = "/v1/entities/{kind}/{key}";
+    vec![
+        Route {
+            pattern: ENTITIES,
+            handler: any(list),
+            operations: vec![
+                Operation::get(ENTITIES, "Lists entities by kind and key")
+                    .answers::<EntitiesBody>()
+                    .query("kind", "Only this kind")
+                    .query("prefix", "Only keys that begin so")
+                    .query("limit", "Entries of a page: 1 to 1000, 100 if not given")
+                    .query("cursor", "`next` of the page before"),
+            ],
+        },
+        Route {
+            pattern: "/v1/entities/{*rest}",
+            handler: any(one),
+            operations: vec![
+                Operation::get(path, "Shows an entity").answers::<EntityBody>(),
+                Operation::delete(
+                    path,
+                    "Forgets an entity and its state, after the calls that came before",
+                )
+                .answers::<EntityName>(),
+                Operation::post(
+                    "/v1/entities/{kind}/{key}/release",
+                    "Ends an entity's quarantine",
+                )
+                .answers::<EntityBody>(),
+                calling("/v1/entities/{kind}/{key}/{method}", "Calls a method")
+                    .takes_json("The arguments by name")
+                    .answers_any_json(),
+            ],
+        },
+    ]
+}
+
+/// The description of a call, without its arguments and result.
+pub(super) fn calling(path: impl Into<String>, summary: impl Into<String>) -> Operation {
+    let key = "1 to 256 bytes of printable ASCII. A command repeated with it takes effect once";
+    let deadline = "How long the client waits: 1 to 600000, 10000 if not given";
+    Operation::post(path, summary)
+        .query(
+            "mode",
+            "`send`: answered as soon as the call cannot be lost any more; it runs later",
+        )
+        .header(IDEMPOTENCY_KEY, key)
+        .header(DEADLINE_MS, deadline)
+        .accepts_with::<SentBody>()
+}
 
 /// `/v1/entities/{kind}/{key}` and `.../{method}`.
 pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
@@ -322,9 +378,7 @@ async fn delete(api: Api, entity: EntityId) -> Answered {
         return Err(unknown.into());
     }
     api.node.executor.forget(&kind, entity.clone()).await?;
-    Ok(json(
-        &serde_json::json!({ "kind": entity.kind(), "key": entity.key() }),
-    ))
+    Ok(json(&EntityName::from(&entity)))
 }
 
 /// Ends a quarantine, if there is one.
@@ -437,15 +491,4 @@ fn page(
         .filter(|_| more)
         .map(|last| format!("{}/{}", last.kind, last.key));
     Ok(EntitiesBody { entries, next })
-}
-
-/// Refuses parameters that a request does not take, rather than ignore what somebody meant by them.
-fn no_query(request: &Request) -> Result<(), ApiError> {
-    match request.uri().query() {
-        None | Some("") => Ok(()),
-        Some(query) => Err(ApiError::BadQuery {
-            name: query.split(['=', '&']).next().unwrap_or(query).to_owned(),
-            message: "this request takes no parameters".to_owned(),
-        }),
-    }
 }

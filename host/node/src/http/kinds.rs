@@ -1,19 +1,22 @@
-//! `/v1/kinds`: deploy, list, show, delete.
+//! `/v1/kinds`: deploy, roll back, list, show, delete.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::{Request, State};
+use axum::routing::any;
 use entia_api::ApiError;
 use entia_api::body::{
-    DeployOptions, DeployedBody, KindBody, KindDeletedBody, KindSummaryBody, KindsBody,
+    DeployOptions, DeployedBody, Event, KindBody, KindDeletedBody, KindSummaryBody, KindsBody,
+    PlanBody,
 };
-use entia_api::path::parse_kind_path;
+use entia_api::path::{KINDS, parse_kind_path};
 use entia_protocol::{CallError, KindName, Subject};
 use entia_storage::StoreError;
 
-use super::respond::{Answered, allowed, json};
-use super::{Api, blocking, body};
+use super::openapi::Operation;
+use super::respond::{Answered, allowed, json, no_query};
+use super::{Api, Route, blocking, body};
 use crate::Inner;
 use crate::catalog::Kind;
 use crate::deploy::{remove_unused, stored, unreadable};
@@ -21,9 +24,56 @@ use crate::deploy::{remove_unused, stored, unreadable};
 /// How long the upload of a component may take.
 const UPLOAD_PATIENCE: Duration = Duration::from_secs(600);
 
+pub(super) fn routes() -> Vec<Route> {
+    let path = "/v1/kinds/{kind}";
+    let limit = "Sets a limit; limits not named stay as they are";
+    let setting = "Sets a setting. If any is given, these are all; if none is given, they stay";
+    vec![
+        Route {
+            pattern: KINDS,
+            handler: any(list),
+            operations: vec![Operation::get(KINDS, "Lists kinds").answers::<KindsBody>()],
+        },
+        Route {
+            pattern: "/v1/kinds/{*rest}",
+            handler: any(one),
+            operations: vec![
+                Operation::get(
+                    path,
+                    "Shows a kind, with its limits and its methods' schemas",
+                )
+                .answers::<KindBody>(),
+                Operation::put(path, "Deploys: the body is the component")
+                    .query(
+                        "durability",
+                        "`memory` or `durable`, fixed for the kind's life",
+                    )
+                    .query("limits.NAME", limit)
+                    .query("config.NAME", setting)
+                    .query("plan", "`true` says what would change, and changes nothing")
+                    .takes("application/wasm", "The component")
+                    .answers::<DeployedBody>()
+                    .answers::<PlanBody>(),
+                Operation::post(
+                    "/v1/kinds/{kind}/rollback",
+                    "Makes the version before current again",
+                )
+                .answers::<DeployedBody>(),
+                Operation::delete(path, "Deletes a kind without entities")
+                    .query(
+                        "with_entities",
+                        "`true` deletes its entities and their states, too",
+                    )
+                    .answers::<KindDeletedBody>(),
+            ],
+        },
+    ]
+}
+
 /// `/v1/kinds`.
 pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
     allowed(&request, &["GET"])?;
+    no_query(&request)?;
     let summaries = blocking(move || {
         let kinds = api.node.catalog.all();
         let summary = |kind: &Arc<Kind>| {
@@ -39,12 +89,17 @@ pub(super) async fn list(State(api): State<Api>, request: Request) -> Answered {
 
 /// `/v1/kinds/{kind}`.
 pub(super) async fn one(State(api): State<Api>, request: Request) -> Answered {
-    let name = parse_kind_path(request.uri().path())?;
+    let (name, rollback) = parse_kind_path(request.uri().path())?;
+    if rollback {
+        allowed(&request, &["POST"])?;
+        return roll_back(api, name, request).await;
+    }
     allowed(&request, &["GET", "PUT", "DELETE"])?;
     match request.method().as_str() {
         "PUT" => deploy(api, name, request).await,
         "DELETE" => delete(api, name, request).await,
         _ => {
+            no_query(&request)?;
             let version = api.node.catalog.find(&name)?.current();
             let live = blocking(move || live(&api.node, &name)).await?;
             Ok(json(&KindBody::new(&version.record, live)))
@@ -68,15 +123,41 @@ async fn deploy(api: Api, name: KindName, request: Request) -> Answered {
             message: format!("it did not arrive within {} s", UPLOAD_PATIENCE.as_secs()),
             hint: "upload it from nearer by, or build it smaller".to_owned(),
         })??;
+    let node = Arc::clone(&api.node);
+    if options.plan {
+        let plan = move || node.deployer.plan(&node.target(), &name, &wasm, &options);
+        return Ok(json(&blocking(plan).await??));
+    }
     let deployed = blocking(move || {
-        let node = &api.node;
-        let mut deployed = node
+        let deployed = node
             .deployer
             .deploy(&node.target(), &name, &wasm, &options)?;
-        deployed.kind.entities_live = live(node, &name);
-        Ok::<DeployedBody, ApiError>(deployed)
+        Ok::<_, ApiError>(with_live(&node, deployed))
     });
     Ok(json(&deployed.await??))
+}
+
+async fn roll_back(api: Api, name: KindName, request: Request) -> Answered {
+    if let Some(parameters) = request.uri().query().filter(|query| !query.is_empty()) {
+        let name = parameters.split(['=', '&']).next().unwrap_or(parameters);
+        return Err(ApiError::BadQuery {
+            name: name.to_owned(),
+            message: "a rollback takes no parameters".to_owned(),
+        }
+        .into());
+    }
+    // Not dropped half way when the client goes: what blocks runs to its end.
+    let rolled_back = blocking(move || {
+        let node = &api.node;
+        let rolled_back = node.deployer.roll_back(&node.target(), &name)?;
+        Ok::<_, ApiError>(with_live(node, rolled_back))
+    });
+    Ok(json(&rolled_back.await??))
+}
+
+fn with_live(node: &Inner, mut deployed: DeployedBody) -> DeployedBody {
+    deployed.kind.entities_live = live(node, &deployed.kind.name);
+    deployed
 }
 
 async fn delete(api: Api, name: KindName, request: Request) -> Answered {
@@ -101,8 +182,13 @@ fn delete_kind(
     if deleted.is_err() {
         kind.set_closed(false);
     }
+    let entities_deleted = deleted?;
+    node.observed.events.push(Event::KindDeleted {
+        kind: name.clone(),
+        entities_deleted,
+    });
     Ok(KindDeletedBody {
-        entities_deleted: deleted?,
+        entities_deleted,
         kind: name.clone(),
     })
 }

@@ -69,3 +69,14 @@ pub(super) fn allowed(request: &Request, methods: &[&str]) -> Result<(), Refused
     }
     .into())
 }
+
+/// Refuses parameters that a request does not take, rather than ignore what somebody meant by them.
+pub(super) fn no_query(request: &Request) -> Result<(), ApiError> {
+    match request.uri().query() {
+        None | Some("") => Ok(()),
+        Some(query) => Err(ApiError::BadQuery {
+            name: query.split(['=', '&']).next().unwrap_or(query).to_owned(),
+            message: "this request takes no parameters".to_owned(),
+        }),
+    }
+}

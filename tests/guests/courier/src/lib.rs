@@ -12,6 +12,7 @@ pub struct Courier {
     fires: Vec<String>,
     refuses: bool,
     sent: u64,
+    delivered: u64,
 }
 
 #[derive(Serialize)]
@@ -23,7 +24,7 @@ struct Parcel {
 #[entity]
 impl Courier {
     /// Sends `count` parcels, numbered from `first`.
-    pub fn send(
+    pub fn dispatch(
         &mut self,
         ctx: &mut Context,
         target: EntityId,
@@ -38,7 +39,11 @@ impl Courier {
     }
 
     /// Sends a parcel and fails: neither happens.
-    pub fn send_and_fail(&mut self, ctx: &mut Context, target: EntityId) -> Result<u64, Refusal> {
+    pub fn dispatch_and_fail(
+        &mut self,
+        ctx: &mut Context,
+        target: EntityId,
+    ) -> Result<u64, Refusal> {
         ctx.send(&target, "receive", &Parcel { number: 0 })?;
         self.sent += 1;
         panic!("after sending")
@@ -70,6 +75,17 @@ impl Courier {
     /// How many parcels were sent.
     pub fn sent(&self) -> u64 {
         self.sent
+    }
+
+    /// As a member of a chat room: counts what was said.
+    pub fn deliver(&mut self, room: String, author: String, text: String) {
+        let _ = (room, author, text);
+        self.delivered += 1;
+    }
+
+    /// How much was said in the rooms of which it is a member.
+    pub fn delivered(&self) -> u64 {
+        self.delivered
     }
 
     /// From now on no parcel is taken.
