@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use entia_tests::{Hostile, assert_error, guest};
+use entia_tests::{Hostile, assert_error};
 
 /// What a guest does, and how that ends: path, arguments, status, code, and what the message names.
 type Misdeed = (&'static str, &'static str, u16, &'static str, &'static str);
@@ -136,7 +136,12 @@ async fn what_a_guest_on_a_fiber_does_is_contained() {
         ("recurse", LIMIT, "stack"),
         ("allocate", LIMIT, "memory_bytes_max"),
     ] {
-        let path = format!("spinning-waiting/then-{then}/call");
+        let kind = if then == "spin" {
+            "spinning-waiting"
+        } else {
+            "waiting"
+        };
+        let path = format!("{kind}/then-{then}/call");
         let arguments = format!(
             r#"{{"kind": "hostile", "key": "called", "method": "value", "then": "{then}"}}"#
         );
@@ -282,26 +287,6 @@ async fn a_start_that_succeeds_only_sometimes_does_in_the_end() {
         "no failed start left anything"
     );
     f.assert_neighbours_answer(entity).await;
-}
-
-#[tokio::test]
-async fn a_state_that_a_version_cannot_read_is_kept_for_one_that_can() {
-    let f = Hostile::start();
-    f.node
-        .deploy(&guest("counter"), &["--kind", "shifting", "--durable"]);
-    f.wire.call("shifting/a/increment", r#"{"by": 9}"#).await;
-    f.node
-        .deploy(&guest("entia_hostile"), &["--kind", "shifting"]);
-    let unreadable = (
-        500,
-        "activation_failed",
-        "cannot start from its stored state",
-    );
-    f.provoke("shifting/a/value", "{}", unreadable).await;
-    f.node.deploy(&guest("counter"), &["--kind", "shifting"]);
-    f.release("shifting/a");
-    let value = f.wire.call("shifting/a/value", "{}").await;
-    assert_eq!(value.body.as_u64(), Some(9), "{:?}", value.body);
 }
 
 #[tokio::test]

@@ -265,7 +265,7 @@ fn a_panic_is_told_with_its_text_and_where_it_was() {
     );
     assert!(message.contains("methods.rs"), "{message}");
     assert!(
-        message.contains("entia_hostile::"),
+        message.contains("entia_misdeeds::"),
         "the backtrace names the guest's functions: {message}"
     );
     let log = instance.take_log();
