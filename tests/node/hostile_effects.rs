@@ -1,7 +1,5 @@
 //! Guests that flood others, themselves or the node with messages, timers and calls, or that make others wait.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
 use std::time::{Duration, Instant};
 
 use entia_tests::{Answer, Hostile, Wire, assert_error, guest};
