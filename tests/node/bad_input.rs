@@ -6,7 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use entia_tests::{Answer, Node, NodeOptions, Wire, guest};
+use entia_tests::{Node, NodeOptions, Wire, assert_error, guest};
 
 /// A node with both guests, and its client.
 struct Fixture {
@@ -27,23 +27,6 @@ fn fixture() -> Fixture {
         node,
         _dir: dir,
     }
-}
-
-/// What an answer has to be.
-#[track_caller]
-fn assert_error(answer: &Answer, status: u16, code: &str, in_message: &str) {
-    assert_eq!(
-        (answer.status.as_u16(), answer.code()),
-        (status, code),
-        "{:?}",
-        answer.body
-    );
-    assert!(
-        answer.message().contains(in_message),
-        "{in_message:?} is not in {:?}",
-        answer.message()
-    );
-    assert!(answer.is_well_formed_error(), "{:?}", answer.body);
 }
 
 #[tokio::test]
@@ -382,130 +365,6 @@ async fn components_that_are_not_ours_are_refused_with_the_reason() {
 }
 
 #[tokio::test]
-async fn guests_that_misbehave_in_any_export_are_contained() {
-    let f = fixture();
-    let neighbour = |by: u64| {
-        let wire = f.wire.clone();
-        async move {
-            wire.call("counter/neighbour/increment", &format!(r#"{{"by": {by}}}"#))
-                .await
-        }
-    };
-    neighbour(1).await;
-    for (path, arguments, status, code, why) in [
-        ("hostile/a/spin", "{}", 500, "limit_exceeded", "cpu_ms_max"),
-        ("hostile/a/recurse", "{}", 500, "limit_exceeded", "stack"),
-        ("hostile/a/allocate", "{}", 500, "limit_exceeded", ""),
-        ("hostile/a/panic", "{}", 500, "trapped", "told to panic"),
-        ("hostile/a/sleep", "{}", 500, "trapped", "use a timer"),
-        (
-            "hostile/a/gigabyte",
-            r#"{"bytes": 3000000}"#,
-            422,
-            "too_large",
-            "result",
-        ),
-        (
-            "hostile/a/big_state",
-            r#"{"bytes": 3000000}"#,
-            422,
-            "too_large",
-            "state",
-        ),
-        (
-            "hostile/a/host_calls",
-            r#"{"count": 1000000}"#,
-            500,
-            "limit_exceeded",
-            "",
-        ),
-        ("hostile/a/nan", "{}", 500, "bad_result", "NaN"),
-        ("hostile/a/int_keys", "{}", 500, "bad_result", "key"),
-        (
-            "hostile/trap-in-activate/value",
-            "{}",
-            500,
-            "trapped",
-            "activate",
-        ),
-        (
-            "hostile/spin-in-activate/value",
-            "{}",
-            500,
-            "limit_exceeded",
-            "activate",
-        ),
-        (
-            "hostile/recurse-in-activate/value",
-            "{}",
-            500,
-            "limit_exceeded",
-            "activate",
-        ),
-        (
-            "hostile/allocate-in-activate/value",
-            "{}",
-            500,
-            "limit_exceeded",
-            "activate",
-        ),
-        (
-            "hostile/refuse-activate/value",
-            "{}",
-            500,
-            "activation_failed",
-            "told to refuse",
-        ),
-        (
-            "hostile/trap-in-snapshot/increment",
-            r#"{"by": 1}"#,
-            500,
-            "trapped",
-            "snapshot",
-        ),
-        (
-            "hostile/spin-in-snapshot/increment",
-            r#"{"by": 1}"#,
-            500,
-            "limit_exceeded",
-            "snapshot",
-        ),
-    ] {
-        let began = Instant::now();
-        let answer = f.wire.call(path, arguments).await;
-        assert_error(&answer, status, code, why);
-        assert!(
-            began.elapsed() < Duration::from_secs(10),
-            "{path} took {:?}",
-            began.elapsed()
-        );
-        assert!(
-            neighbour(0).await.body.is_u64(),
-            "the neighbour went on after {path}"
-        );
-        if path.starts_with("hostile/a/") {
-            let value = f.wire.call("hostile/a/value", "").await;
-            assert_eq!(value.body.as_u64(), Some(0), "{path}: {:?}", value.body);
-        }
-    }
-    assert_eq!(
-        f.wire
-            .call("hostile/a/increment", r#"{"by": 7}"#)
-            .await
-            .body
-            .as_u64(),
-        Some(7)
-    );
-    let shown = f.wire.send("GET", "/v1/entities/hostile/a", &[], "").await;
-    assert!(
-        shown.body["failures"].as_u64().unwrap() >= 7,
-        "{:?}",
-        shown.body
-    );
-    assert!(shown.body["last_failure"]["message"].is_string());
-}
-
-#[tokio::test]
 async fn a_deadline_is_kept_while_the_entity_is_held() {
     let f = fixture();
     let wire = f.wire.clone();
@@ -582,58 +441,4 @@ async fn bytes_that_are_not_http_end_their_own_connection_only() {
             .as_u16(),
         200
     );
-}
-
-#[tokio::test]
-async fn an_entity_that_fails_again_and_again_is_left_alone_until_it_is_released() {
-    let f = fixture();
-    // On a slow machine the first quarantine may be over before the next call; a failure on trial begins a longer one.
-    let mut failures = 0;
-    let refused = loop {
-        let answer = f.wire.call("hostile/q/panic", "{}").await;
-        if answer.code() == "quarantined" {
-            break answer;
-        }
-        assert_error(&answer, 500, "trapped", "told to panic");
-        failures += 1;
-        assert!(failures < 20, "it is never quarantined");
-    };
-    assert!(failures >= 5, "quarantined after {failures}");
-    assert_error(&refused, 503, "quarantined", "told to panic");
-    assert!(refused.headers.contains_key("retry-after"));
-    assert_eq!(refused.body["error"]["may_have_run"], false);
-    let others = f.wire.call("hostile/other/value", "{}").await;
-    assert_eq!(others.body.as_u64(), Some(0));
-    // Each failure on trial doubles the time, so that soon one is long enough to be looked at.
-    loop {
-        let shown = f.wire.send("GET", "/v1/entities/hostile/q", &[], "").await;
-        assert_eq!(
-            shown.body["failures"].as_u64(),
-            Some(failures),
-            "{:?}",
-            shown.body
-        );
-        if let Some(reason) = shown.body["quarantine"]["reason"].as_str() {
-            assert!(reason.contains("told to panic"), "{reason}");
-            break;
-        }
-        let on_trial = f.wire.call("hostile/q/panic", "{}").await;
-        failures += u64::from(on_trial.code() == "trapped");
-        assert!(failures < 20, "its quarantine is never seen");
-    }
-
-    let released = f.node.entia(["release", "hostile/q"]);
-    assert!(
-        released.status.success(),
-        "{}",
-        String::from_utf8_lossy(&released.stderr)
-    );
-    assert!(!String::from_utf8_lossy(&released.stdout).contains("quarantined"));
-    let value = f.wire.call("hostile/q/value", "{}").await;
-    assert_eq!(value.body.as_u64(), Some(0), "{:?}", value.body);
-    let nobody = f
-        .wire
-        .send("POST", "/v1/entities/hostile/nobody/release", &[], "")
-        .await;
-    assert_error(&nobody, 404, "unknown_entity", "hostile/nobody");
 }

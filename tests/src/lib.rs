@@ -4,10 +4,12 @@
 //! condition, with a bound.
 
 mod guests;
+mod hostile;
 mod node;
 pub mod torture;
 mod wire;
 
 pub use guests::{entia, guest, guests};
+pub use hostile::Hostile;
 pub use node::{Node, NodeOptions};
-pub use wire::{Answer, Wire};
+pub use wire::{Answer, Wire, assert_error};

@@ -101,3 +101,23 @@ impl Answer {
             && error["may_have_run"].is_boolean()
     }
 }
+
+/// Sees that an answer is an error of the one shape, and which.
+///
+/// # Panics
+/// If it is not.
+#[track_caller]
+pub fn assert_error(answer: &Answer, status: u16, code: &str, in_message: &str) {
+    assert_eq!(
+        (answer.status.as_u16(), answer.code()),
+        (status, code),
+        "{:?}",
+        answer.body
+    );
+    assert!(
+        answer.message().contains(in_message),
+        "{in_message:?} is not in {:?}",
+        answer.message()
+    );
+    assert!(answer.is_well_formed_error(), "{:?}", answer.body);
+}

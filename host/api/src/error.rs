@@ -235,7 +235,7 @@ fn call_status(error: &CallError) -> StatusCode {
         | CallError::KeyReused { .. } => StatusCode::UNPROCESSABLE_ENTITY,
         CallError::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
         CallError::Overloaded { .. } => StatusCode::TOO_MANY_REQUESTS,
-        CallError::Deadlock { .. } => StatusCode::CONFLICT,
+        CallError::Deadlock { .. } | CallError::TooDeep { .. } => StatusCode::CONFLICT,
         CallError::LimitExceeded { .. }
         | CallError::Trapped { .. }
         | CallError::UndoneSince { .. }

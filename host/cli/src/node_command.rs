@@ -94,6 +94,8 @@ fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {
     config.calls_max = tuning.calls_max.unwrap_or(config.calls_max);
     config.activations_max = tuning.activations_max.unwrap_or(config.activations_max);
     config.connections_max = tuning.connections_max.unwrap_or(config.connections_max);
+    let memory_bytes_max = tuning.memory_bytes_max;
+    config.memory_bytes_max = memory_bytes_max.unwrap_or(config.memory_bytes_max);
     let component_bytes_max = tuning.component_bytes_max;
     config.component_bytes_max = component_bytes_max.unwrap_or(config.component_bytes_max);
     let idle = tuning.idle_ms.map(Duration::from_millis);

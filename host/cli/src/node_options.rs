@@ -28,6 +28,8 @@ pub(crate) struct Tuning {
     pub(crate) calls_max: Option<usize>,
     /// Entities in memory at once.
     pub(crate) activations_max: Option<usize>,
+    /// Linear memory of all entities together, in bytes, apart from the first 2 MiB of each.
+    pub(crate) memory_bytes_max: Option<u64>,
     /// How long an entity may be idle in memory before it is passivated, in milliseconds.
     pub(crate) idle_ms: Option<u64>,
     /// HTTP connections at once.

@@ -19,6 +19,9 @@ pub struct NodeConfig {
     pub calls_max: usize,
     /// Entities in memory at once.
     pub activations_max: usize,
+    /// Linear memory of all entities together, in bytes, apart from the first 2 MiB of each. Over three quarters of it, those
+    /// idle longest are passivated; beyond it, entities are refused more with `overloaded`.
+    pub memory_bytes_max: u64,
     /// How long an entity may be idle in memory before it is passivated.
     pub idle: Duration,
     /// The longest component, in bytes.
@@ -43,6 +46,7 @@ impl NodeConfig {
             workers: cores,
             calls_max: 100_000,
             activations_max: 10_000,
+            memory_bytes_max: half_of_memory(),
             idle: Duration::from_secs(600),
             component_bytes_max: 64 << 20,
             connections_max: 10_000,
@@ -58,9 +62,16 @@ impl NodeConfig {
             spare_workers: SPARE_WORKERS,
             calls_max: self.calls_max,
             activations_max: self.activations_max,
+            memory_bytes_high: self.memory_bytes_max / 4 * 3,
             idle: self.idle,
         }
     }
+}
+
+/// Half of the machine's memory: the other half is for what entities have besides, the store and the system.
+fn half_of_memory() -> u64 {
+    let machine = rustix::system::sysinfo();
+    machine.totalram as u64 * u64::from(machine.mem_unit) / 2
 }
 
 /// Threads that may take over from workers held by long turns.

@@ -66,6 +66,8 @@ pub(crate) struct ExecutorOptions {
     pub calls_max: usize,
     /// Entities in memory. Over it, those idle longest are passivated.
     pub activations_max: usize,
+    /// Linear memory of all entities together. Over it, those idle longest are passivated.
+    pub memory_bytes_high: u64,
     /// How long an entity may be idle in memory.
     pub idle: Duration,
 }

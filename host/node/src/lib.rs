@@ -139,6 +139,7 @@ impl Inner {
         let options = HostOptions {
             compiler: config.compiler.clone(),
             component_bytes_max: config.component_bytes_max,
+            memory_bytes_max: config.memory_bytes_max,
         };
         let host = Arc::new(Host::new(&config.data_dir.join("artifacts"), options)?);
         let observed = Arc::new(Observed::default());

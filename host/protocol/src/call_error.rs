@@ -128,6 +128,14 @@ pub enum CallError {
         /// Who waits for whom: the entity that called first, and last again.
         chain: Vec<EntityId>,
     },
+    /// Too many entities wait for each other, one within the other.
+    #[error(
+        "{chain_max} entities wait for each other already, each for the next, and this call would be one more"
+    )]
+    TooDeep {
+        /// The bound.
+        chain_max: usize,
+    },
     /// A query called a command of another entity.
     #[error("a query may only call queries, and `{method}` of `{kind}` is a command")]
     InQuery {
@@ -229,6 +237,7 @@ impl CallError {
             Self::Quarantined { .. } => "quarantined",
             Self::UndoneSince { .. } => "undone_since",
             Self::Deadlock { .. } => "deadlock",
+            Self::TooDeep { .. } => "too_deep",
             Self::InQuery { .. } => "in_query",
             Self::ShuttingDown => "shutting_down",
         }
@@ -254,6 +263,7 @@ impl CallError {
             | Self::Quarantined { .. }
             | Self::UndoneSince { .. }
             | Self::Deadlock { .. }
+            | Self::TooDeep { .. }
             | Self::InQuery { .. }
             | Self::ShuttingDown => false,
         }
@@ -307,6 +317,9 @@ impl CallError {
             }
             Self::Deadlock { .. } => {
                 "nothing ran; let one of them `send`, which does not wait, instead of `call`"
+            }
+            Self::TooDeep { .. } => {
+                "nothing ran; send messages, which wait for nobody, or call fewer one within the other"
             }
             Self::InQuery { .. } => "nothing ran; make the calling method a command (`&mut self`)",
             Self::ShuttingDown => "nothing ran; try again when the node is back",

@@ -58,8 +58,8 @@ impl SendRecord {
     pub const PENDING_BYTES_MAX: usize = 8 << 20;
     /// Dead letters that an entity keeps; the oldest go first.
     pub const DEAD_MAX: usize = 100;
-    /// Bytes of arguments that an entity's dead letters keep.
-    pub const DEAD_BYTES_MAX: usize = 1 << 20;
+    /// Bytes of arguments of the dead letters that an entity keeps.
+    pub const DEAD_BYTES_MAX: usize = 8 << 20;
     /// How long delivery is tried.
     pub const AGE_MS_MAX: u64 = 24 * 60 * 60 * 1_000;
 }
@@ -67,8 +67,8 @@ impl SendRecord {
 impl TimerRecord {
     /// Timers of one entity.
     pub const TIMERS_MAX: usize = 100;
-    /// Bytes of payload of one entity's timers together.
-    pub const BYTES_MAX: usize = 1 << 20;
+    /// Bytes of payloads of one entity's timers.
+    pub const PAYLOADS_BYTES_MAX: usize = 8 << 20;
     /// The longest name of a timer, in bytes.
     pub const NAME_BYTES_MAX: usize = 128;
     /// The shortest period of a timer that repeats, in milliseconds.

@@ -1,4 +1,5 @@
 use std::path::Path;
+use std::sync::Arc;
 
 use entia_protocol::{Digest, EntityId, KindDescription, KindName, Limits};
 use wasmtime::Engine;
@@ -9,6 +10,7 @@ use crate::bindings::{self, EntityPre};
 use crate::compile::Compiler;
 use crate::engine::{self, Ticker};
 use crate::instance::{GuestConfig, Instance};
+use crate::memory::Memory;
 use crate::state::State;
 use crate::{Refusal, effects, wasi};
 
@@ -18,6 +20,7 @@ pub struct Host {
     linker: Linker<State>,
     artifacts: Artifacts,
     ticker: Ticker,
+    memory: Arc<Memory>,
     component_bytes_max: u64,
 }
 
@@ -28,6 +31,8 @@ pub struct HostOptions {
     pub compiler: Compiler,
     /// The longest component, in bytes.
     pub component_bytes_max: u64,
+    /// Linear memory of all guests together, in bytes, apart from the first [`FREE_BYTES`](crate::FREE_BYTES) of each.
+    pub memory_bytes_max: u64,
 }
 
 /// A component that fits the contract, compiled and linked.
@@ -70,6 +75,7 @@ impl Host {
             linker,
             artifacts,
             ticker,
+            memory: Arc::new(Memory::new(options.memory_bytes_max)),
             component_bytes_max: options.component_bytes_max,
         })
     }
@@ -120,6 +126,15 @@ impl Host {
     /// The longest component that [`Host::prepare`] takes, in bytes.
     pub fn component_bytes_max(&self) -> u64 {
         self.component_bytes_max
+    }
+
+    /// The linear memory of all guests together, in bytes, counted as its bound is.
+    pub fn memory_bytes(&self) -> u64 {
+        self.memory.bytes()
+    }
+
+    pub(crate) fn memory(&self) -> &Arc<Memory> {
+        &self.memory
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -22,8 +22,8 @@ use crate::state::State;
 pub struct Effects {
     /// Messages, in the order in which they were sent.
     pub sends: Vec<Outgoing>,
-    /// Timers set and ended, in order.
-    pub timers: Vec<TimerChange>,
+    /// Timers by name: as they were set last, or none if they were ended.
+    pub timers: BTreeMap<String, Option<TimerRecord>>,
 }
 
 /// A message to another entity.
@@ -37,15 +37,6 @@ pub struct Outgoing {
     pub arguments: Payload,
     /// The key under which the target executes it once.
     pub key: CommandKey,
-}
-
-/// A change of a timer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum TimerChange {
-    /// Set, in the place of one of the same name.
-    Set(TimerRecord),
-    /// Ended.
-    Cancel(String),
 }
 
 impl Effects {
@@ -92,7 +83,7 @@ pub(crate) struct ActiveTurn {
     ordinal: u64,
     sends_pending: usize,
     sends_pending_bytes: usize,
-    /// Their names, and the bytes of their payloads.
+    /// The bytes of each timer's payload.
     timers: Arc<BTreeMap<String, usize>>,
     effects: Effects,
 }
@@ -155,48 +146,42 @@ impl ActiveTurn {
 
     fn set_timer(&mut self, timer: NewTimer, limits: &Limits) -> Result<(), types::EffectError> {
         timer.check(limits)?;
-        if !self.timers.contains_key(&timer.name) && self.timers.len() >= TimerRecord::TIMERS_MAX {
+        let bytes = timer.payload.len();
+        let others = self.timers.iter().filter(|(name, _)| **name != timer.name);
+        let (count, others_bytes) =
+            others.fold((0, 0), |(count, sum), (_, bytes)| (count + 1, sum + bytes));
+        if count >= TimerRecord::TIMERS_MAX {
             return limit(format!(
                 "this entity has {} timers already",
                 TimerRecord::TIMERS_MAX
             ));
         }
-        let others = self.timers.iter().filter(|(name, _)| **name != timer.name);
-        let others: usize = others.map(|(_, bytes)| bytes).sum();
-        if others + timer.payload.len() > TimerRecord::BYTES_MAX {
+        if others_bytes + bytes > TimerRecord::PAYLOADS_BYTES_MAX {
             return limit(format!(
                 "the payloads of an entity's timers may have {} bytes together",
-                TimerRecord::BYTES_MAX
+                TimerRecord::PAYLOADS_BYTES_MAX
             ));
         }
-        Arc::make_mut(&mut self.timers).insert(timer.name.clone(), timer.payload.len());
-        self.forget_change(&timer.name);
+        Arc::make_mut(&mut self.timers).insert(timer.name.clone(), bytes);
         let key = self.next_key();
-        self.effects.timers.push(TimerChange::Set(TimerRecord {
-            name: timer.name,
+        // In the place of what the turn did to it before: a turn that sets it again and again holds one payload.
+        let record = TimerRecord {
+            name: timer.name.clone(),
             due_ms: timer.now_ms.saturating_add(timer.delay_ms),
             period_ms: timer.period_ms,
             fire: 1,
             key,
             payload: Payload(timer.payload),
-        }));
+        };
+        self.effects.timers.insert(timer.name, Some(record));
         Ok(())
-    }
-
-    /// Only the last change of a timer counts: a turn may set one again and again.
-    fn forget_change(&mut self, name: &str) {
-        self.effects.timers.retain(|change| match change {
-            TimerChange::Set(timer) => timer.name != name,
-            TimerChange::Cancel(cancelled) => cancelled != name,
-        });
     }
 
     fn cancel(&mut self, name: String) -> bool {
         let found = self.timers.contains_key(&name);
         if found {
             Arc::make_mut(&mut self.timers).remove(&name);
-            self.forget_change(&name);
-            self.effects.timers.push(TimerChange::Cancel(name));
+            self.effects.timers.insert(name, None);
         }
         found
     }

@@ -239,6 +239,7 @@ impl Instance {
             Arc::clone(&config.settings),
             config.limits.clone(),
             clock.clone(),
+            Arc::clone(host.memory()),
         );
         let mut store = Store::new(host.engine(), state);
         store.limiter(|state| &mut state.meter);

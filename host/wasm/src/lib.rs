@@ -28,13 +28,15 @@ pub mod engine;
 mod exports;
 mod instance;
 mod log;
+mod memory;
 mod refusal;
 mod state;
 mod trap;
 mod wasi;
 
 pub use component::{Component, Host, HostError, HostOptions};
-pub use effects::{Answering, Calls, Effects, GuestCall, Outgoing, TimerChange};
+pub use effects::{Answering, Calls, Effects, GuestCall, Outgoing};
 pub use instance::{GuestConfig, Input, Instance, Turn};
 pub use log::{LogLevel, LogLine, TurnLog};
+pub use memory::FREE_BYTES;
 pub use refusal::Refusal;

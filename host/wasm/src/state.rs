@@ -11,6 +11,7 @@ use crate::clock::EntityClock;
 use crate::effects::ActiveTurn;
 use crate::engine::ticks;
 use crate::log::{LogBuffer, LogLevel};
+use crate::memory::Memory;
 
 /// What a store knows of its guest.
 pub(crate) struct State {
@@ -33,7 +34,11 @@ pub(crate) struct Meter {
     pub(crate) overrun: Option<GuestLimit>,
     /// Ticks that a guest on a fiber may still run.
     pub(crate) ticks_left: u64,
+    /// The host, not the guest, had no more memory in this turn.
+    pub(crate) host_full: bool,
     host_calls: u64,
+    /// Of all guests together.
+    memory: Arc<Memory>,
     memory_bytes: u64,
     table_elements: u64,
 }
@@ -45,13 +50,16 @@ impl State {
         settings: Arc<BTreeMap<String, String>>,
         limits: Limits,
         clock: EntityClock,
+        memory: Arc<Memory>,
     ) -> Self {
         let meter = Meter {
             ticks_left: ticks(limits.cpu_ms_max),
             limits,
             during: "start",
             overrun: None,
+            host_full: false,
             host_calls: 0,
+            memory,
             memory_bytes: 0,
             table_elements: 0,
         };
@@ -71,6 +79,7 @@ impl Meter {
     pub(crate) fn begin(&mut self, during: &'static str) {
         self.during = during;
         self.overrun = None;
+        self.host_full = false;
         self.host_calls = 0;
         self.ticks_left = ticks(self.limits.cpu_ms_max);
     }
@@ -109,6 +118,10 @@ impl ResourceLimiter for Meter {
             });
             return Ok(false);
         }
+        if !self.memory.grow(self.memory_bytes, total) {
+            self.host_full = true;
+            return Ok(false);
+        }
         self.memory_bytes = total;
         Ok(true)
     }
@@ -142,6 +155,12 @@ impl ResourceLimiter for Meter {
 
     fn memories(&self) -> usize {
         8
+    }
+}
+
+impl Drop for Meter {
+    fn drop(&mut self) {
+        self.memory.free(self.memory_bytes);
     }
 }
 
@@ -198,7 +217,8 @@ mod tests {
         let log = LogBuffer::new(0);
         let clock = EntityClock::from_ms(0);
         let wasi = crate::wasi::context(clock.clone(), &log, 0);
-        let mut meter = State::new(wasi, log, Arc::default(), limits, clock).meter;
+        let memory = Arc::new(Memory::new(u64::MAX));
+        let mut meter = State::new(wasi, log, Arc::default(), limits, clock, memory).meter;
         meter.begin("handle");
         meter
     }

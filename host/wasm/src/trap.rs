@@ -14,10 +14,20 @@ const NAME_BYTES_MAX: usize = 200;
 /// Bytes of panic text that a message shows.
 const PANIC_BYTES_MAX: usize = 1_000;
 
+/// When a caller may try again after the node had no memory: others are passivated meanwhile.
+const RETRY_AFTER_MS: u64 = 100;
+
 /// Makes the error of a call that ended in `error`. `lines` is what the guest wrote before it died: a Rust panic's text goes
 /// to standard error.
 pub(crate) fn error(error: &wasmtime::Error, meter: &Meter, lines: &[LogLine]) -> CallError {
     let during = meter.during.to_owned();
+    if meter.host_full {
+        // Not the guest's doing: it may have wanted a single page.
+        return CallError::Overloaded {
+            queue: "the node's memory for entities".to_owned(),
+            retry_after_ms: RETRY_AFTER_MS,
+        };
+    }
     if let Some(limit) = limit(error, meter) {
         return CallError::LimitExceeded { limit };
     }

@@ -51,6 +51,7 @@ fn options() -> HostOptions {
     HostOptions {
         compiler: Compiler::new(program, arguments.to_vec()),
         component_bytes_max: 4 << 20,
+        memory_bytes_max: u64::MAX,
     }
 }
 
@@ -264,7 +265,7 @@ fn a_panic_is_told_with_its_text_and_where_it_was() {
     );
     assert!(message.contains("methods.rs"), "{message}");
     assert!(
-        message.contains("entia_hostile::"),
+        message.contains("entia_misdeeds::"),
         "the backtrace names the guest's functions: {message}"
     );
     let log = instance.take_log();

@@ -72,6 +72,7 @@ fn fixture() -> &'static Fixture {
         let options = HostOptions {
             compiler: Compiler::new(program, arguments.to_vec()),
             component_bytes_max: 4 << 20,
+            memory_bytes_max: u64::MAX,
         };
         let host = Host::new(artifacts.path(), options).expect("wasmtime runs here");
         Fixture {

@@ -11,7 +11,7 @@ use crate::{finish, foreign};
 /// The target of guests.
 const GUEST_TARGET: &str = "wasm32-wasip2";
 /// The packages that are guests. Those that are not written in Rust are in [`foreign`].
-const GUESTS: [&str; 9] = [
+const GUESTS: [&str; 10] = [
     "account",
     "caller",
     "chat-inbox",
@@ -19,6 +19,7 @@ const GUESTS: [&str; 9] = [
     "counter",
     "courier",
     "entia-hostile",
+    "entia-hostile-waiting",
     "entia-undescribable",
     "entia-versioned",
 ];

@@ -105,6 +105,7 @@ fn statuses_tell_whose_turn_it_is() {
         ),
         (CallError::BadResult { message: text() }, 500),
         (CallError::Deadlock { chain: Vec::new() }, 409),
+        (CallError::TooDeep { chain_max: 1 }, 409),
         (CallError::ShuttingDown, 503),
         (
             CallError::StoreFailed {

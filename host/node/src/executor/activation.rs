@@ -382,6 +382,8 @@ impl Activation {
     /// Commands since that state go with it, and so does the memory of their keys: repeated, they run again.
     pub(super) fn fail(&mut self, id: &EntityId, error: CallError, now_ms: u64) -> CallError {
         self.log(id);
+        // It may have wanted a single page when the node had none.
+        let nodes_fault = matches!(error, CallError::Overloaded { .. });
         let lost = self.live.take().filter(|live| live.unsaved > 0);
         let error = match lost {
             None => error,
@@ -396,6 +398,9 @@ impl Activation {
             }
         };
         tracing::warn!(entity = ?id, "the turn was undone: {error}");
+        if nodes_fault {
+            return error;
+        }
         self.failures += 1;
         let reason = error.to_string();
         self.quarantine.failed(Instant::now(), &reason);

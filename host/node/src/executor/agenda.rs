@@ -6,7 +6,7 @@ use entia_protocol::{
     CallError, Caller, CommandKey, DeadLetter, EntityId, Payload, SendRecord, TimerRecord, wake_ms,
 };
 use entia_storage::{EntityCommit, WakeChange};
-use entia_wasm::{Effects, TimerChange};
+use entia_wasm::Effects;
 
 /// What an entity has to do by itself: its timers, and its messages that have to be delivered. Part of its state.
 ///
@@ -21,7 +21,7 @@ use entia_wasm::{Effects, TimerChange};
 pub(super) struct Agenda {
     timers: BTreeMap<String, TimerRecord>,
     /// The names of `timers` and the bytes of their payloads, for turns.
-    names: Arc<BTreeMap<String, usize>>,
+    payloads: Arc<BTreeMap<String, usize>>,
     /// By number; dead letters as well.
     sends: BTreeMap<u64, SendRecord>,
     /// The targets of messages on their way.
@@ -90,7 +90,8 @@ impl Agenda {
             ..Self::default()
         };
         for timer in timers {
-            agenda.name(&timer);
+            let bytes = timer.payload.0.len();
+            Arc::make_mut(&mut agenda.payloads).insert(timer.name.clone(), bytes);
             agenda.timers.insert(timer.name.clone(), timer);
         }
         for send in sends {
@@ -104,8 +105,8 @@ impl Agenda {
     }
 
     /// The names of the timers, and the bytes of their payloads.
-    pub(super) fn names(&self) -> &Arc<BTreeMap<String, usize>> {
-        &self.names
+    pub(super) fn timers(&self) -> &Arc<BTreeMap<String, usize>> {
+        &self.payloads
     }
 
     /// Messages on their way, and the bytes of their arguments.
@@ -115,10 +116,10 @@ impl Agenda {
 
     /// Takes over what a turn of `me` wants done. Messages leave after the commit numbered `after`.
     pub(super) fn apply(&mut self, me: &EntityId, effects: Effects, now_ms: u64, after: u64) {
-        for change in effects.timers {
-            match change {
-                TimerChange::Set(timer) => self.set_timer(timer),
-                TimerChange::Cancel(name) => self.remove_timer(&name),
+        for (name, timer) in effects.timers {
+            match timer {
+                Some(timer) => self.set_timer(timer),
+                None => self.remove_timer(&name),
             }
         }
         for outgoing in effects.sends {
@@ -392,42 +393,38 @@ impl Agenda {
     }
 
     fn drop_oldest_dead(&mut self) {
-        let (mut letters, mut bytes) = (0, 0);
-        let dead = |send: &&SendRecord| send.dead.is_some();
-        let over: Vec<u64> = (self.sends.values().rev().filter(dead))
-            .filter(|send| {
-                letters += 1;
-                bytes += send.arguments.0.len();
-                // The newest is always kept.
-                letters > 1 && (letters > SendRecord::DEAD_MAX || bytes > SendRecord::DEAD_BYTES_MAX)
-            })
-            .map(|send| send.number)
+        let dead = self.sends.values().filter(|send| send.dead.is_some());
+        let dead: Vec<_> = dead
+            .map(|send| (send.number, send.arguments.0.len()))
             .collect();
-        for number in over {
+        let mut letters = dead.len();
+        let mut bytes: usize = dead.iter().map(|(_, bytes)| bytes).sum();
+        for (number, letter_bytes) in dead {
+            if letters <= SendRecord::DEAD_MAX && bytes <= SendRecord::DEAD_BYTES_MAX {
+                return;
+            }
             self.sends.remove(&number);
             self.changed_sends.insert(number);
+            letters -= 1;
+            bytes -= letter_bytes;
         }
     }
 
     fn set_timer(&mut self, timer: TimerRecord) {
         self.touch();
         self.changed_timers.insert(timer.name.clone());
-        self.name(&timer);
-        self.timers.insert(timer.name.clone(), timer);
-    }
-
-    fn name(&mut self, timer: &TimerRecord) {
         let bytes = timer.payload.0.len();
-        if self.names.get(&timer.name) != Some(&bytes) {
-            Arc::make_mut(&mut self.names).insert(timer.name.clone(), bytes);
+        if self.payloads.get(&timer.name) != Some(&bytes) {
+            Arc::make_mut(&mut self.payloads).insert(timer.name.clone(), bytes);
         }
+        self.timers.insert(timer.name.clone(), timer);
     }
 
     fn remove_timer(&mut self, name: &str) {
         if self.timers.remove(name).is_some() {
             self.touch();
             self.changed_timers.insert(name.to_owned());
-            Arc::make_mut(&mut self.names).remove(name);
+            Arc::make_mut(&mut self.payloads).remove(name);
         }
     }
 }

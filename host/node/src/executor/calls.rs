@@ -60,6 +60,11 @@ async fn carry_out(
         let subject = Subject::Arguments;
         return Err(CallError::TooLarge { subject, bytes_max });
     }
+    if chain.len() > CHAIN_MAX {
+        return Err(CallError::TooDeep {
+            chain_max: CHAIN_MAX,
+        });
+    }
     let _waiting = shared.waits.begin(&cell.id, &call.target)?;
     let left = call.deadline.saturating_duration_since(Instant::now());
     let envelope = Envelope {
@@ -75,6 +80,10 @@ async fn carry_out(
     let ticket = shared.submit_nested(&kind, envelope, call.deadline)?;
     ticket.answer().await
 }
+
+/// Entities that may wait for each other, each for the next. Each of them holds a stack and its instance, and knows all
+/// before it.
+const CHAIN_MAX: usize = 100;
 
 /// Who waits for whom. An entity waits for one other at a time, so following the chain from any entity takes one look each
 /// and ends, or comes back: the wait that would close such a circle is refused.

@@ -4,33 +4,55 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::Instant;
 
+use entia_wasm::FREE_BYTES;
+
 use super::cell::Cell;
 use super::{Cells, Shared};
 
 /// Where the next search for idle entities begins.
 static NEXT_MAP: AtomicUsize = AtomicUsize::new(0);
 
-/// While too many entities are in memory, passivates those of one map that have been idle longest.
+/// While too many entities are in memory, or have too much of it, passivates those that have been idle longest.
 ///
-/// The maps take turns, so each call is short and what goes is the longest idle to within a map's share.
+/// The maps take turns, so each call is short and what goes is the longest idle to within a map's share. Only for memory, of
+/// which one entity may have a lot, are all of them looked at.
 pub(super) fn make_room(shared: &Shared) {
     let count = shared.cells.count.load(Ordering::Relaxed);
-    let Some(over) = count.checked_sub(shared.options.activations_max + 1) else {
-        return;
-    };
+    if let Some(over) = count.checked_sub(shared.options.activations_max + 1) {
+        let all = |_: &Cell| true;
+        make_room_in_one_map(shared, all, || false, over / Cells::MAPS + 1);
+    }
+    let enough = || shared.host.memory_bytes() <= shared.options.memory_bytes_high;
+    let large = |cell: &Cell| cell.summary().memory_bytes > FREE_BYTES;
+    for _ in 0..Cells::MAPS {
+        if enough() {
+            return;
+        }
+        make_room_in_one_map(shared, large, enough, usize::MAX);
+    }
+}
+
+fn make_room_in_one_map(
+    shared: &Shared,
+    which: impl Fn(&Cell) -> bool,
+    enough: impl Fn() -> bool,
+    cells_max: usize,
+) {
     let place = NEXT_MAP.fetch_add(1, Ordering::Relaxed) % Cells::MAPS;
-    let wanted = over / Cells::MAPS + 1;
     let mut idle: Vec<Arc<Cell>> = {
         let map = shared.cells.maps[place]
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
         map.values()
-            .filter(|cell| cell.is_idle())
+            .filter(|cell| cell.is_idle() && which(cell))
             .cloned()
             .collect()
     };
     idle.sort_by_key(|cell| cell.last_used());
-    for cell in idle.into_iter().take(wanted) {
+    for cell in idle.into_iter().take(cells_max) {
+        if enough() {
+            return;
+        }
         passivate(shared, &cell);
         remove_if_cold(shared, place, &cell);
     }

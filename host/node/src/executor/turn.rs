@@ -356,7 +356,7 @@ fn execute(
 ) -> Leaving {
     if !job.version.component.waits() {
         let (instance, agenda) = activation.instance_and_agenda();
-        let turn = job.turn(agenda.names(), agenda.pending(), None);
+        let turn = job.turn(agenda.timers(), agenda.pending(), None);
         let answer = shared.host.handle(instance, &turn);
         return end(shared, cell, activation, job, answer);
     }
@@ -368,7 +368,7 @@ fn execute(
         return refuse(activation, job, error);
     }
     let (_, agenda) = activation.instance_and_agenda();
-    let (names, pending) = (Arc::clone(agenda.names()), agenda.pending());
+    let (timers, pending) = (Arc::clone(agenda.timers()), agenda.pending());
     let calls = Arc::new(TurnCalls {
         shared: Arc::clone(shared),
         cell: Arc::clone(cell),
@@ -379,7 +379,7 @@ fn execute(
     cell.reset_waiting();
     activation.begin_waiting(job, |instance, job| {
         let turn = job.owned();
-        Box::pin(turn.run(host, instance, names, pending, calls))
+        Box::pin(turn.run(host, instance, timers, pending, calls))
     });
     // The worker polls it next.
     Leaving::default()
@@ -397,13 +397,13 @@ impl OwnedTurn {
         self,
         host: Arc<Host>,
         mut instance: Instance,
-        names: Arc<BTreeMap<String, usize>>,
+        timers: Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Arc<dyn Calls>,
     ) -> (Instance, Answer) {
         let turn = self
             .command
-            .turn(self.query, self.deadline, &names, pending, Some(&calls));
+            .turn(self.query, self.deadline, &timers, pending, Some(&calls));
         let answer = host.handle_waiting(&mut instance, &turn).await;
         (instance, answer)
     }
@@ -517,12 +517,12 @@ fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activatio
 impl Job {
     fn turn<'a>(
         &'a self,
-        names: &'a Arc<BTreeMap<String, usize>>,
+        timers: &'a Arc<BTreeMap<String, usize>>,
         pending: (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {
         self.command
-            .turn(self.query, self.deadline, names, pending, calls)
+            .turn(self.query, self.deadline, timers, pending, calls)
     }
 
     /// A copy of what the guest is handed, for a turn that waits.
@@ -562,7 +562,7 @@ impl Command {
         &'a self,
         query: bool,
         deadline: Instant,
-        names: &'a Arc<BTreeMap<String, usize>>,
+        timers: &'a Arc<BTreeMap<String, usize>>,
         (sends_pending, sends_pending_bytes): (usize, usize),
         calls: Option<&'a Arc<dyn Calls>>,
     ) -> Turn<'a> {
@@ -597,7 +597,7 @@ impl Command {
             deadline_left_ms,
             deadline,
             query,
-            timers: names,
+            timers,
             sends_pending,
             sends_pending_bytes,
             calls,

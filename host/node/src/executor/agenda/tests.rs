@@ -37,10 +37,15 @@ fn sent(targets: &[&str]) -> Agenda {
         .collect();
     let effects = Effects {
         sends,
-        timers: Vec::new(),
+        timers: BTreeMap::new(),
     };
     agenda.apply(&entity("account/me"), effects, 1_000, 1);
     agenda
+}
+
+/// A timer as a turn sets it.
+fn set(timer: TimerRecord) -> (String, Option<TimerRecord>) {
+    (timer.name.clone(), Some(timer))
 }
 
 fn keys(departures: &[Departure]) -> Vec<(u8, u32)> {
@@ -145,7 +150,7 @@ fn dead_letters_are_bounded_and_the_oldest_go() {
     for number in 1..=SendRecord::DEAD_MAX as u64 + 1 {
         let effects = Effects {
             sends: vec![outgoing("account/a", number as u8)],
-            timers: Vec::new(),
+            timers: BTreeMap::new(),
         };
         agenda.apply(&entity("account/me"), effects, 1_000, 0);
         agenda.depart(1_000, 0);
@@ -154,6 +159,26 @@ fn dead_letters_are_bounded_and_the_oldest_go() {
     let dead = agenda.summary().unwrap().dead;
     assert_eq!(dead.len(), SendRecord::DEAD_MAX);
     assert_eq!(dead[0].number, 2);
+}
+
+#[test]
+fn dead_letters_are_bounded_by_their_bytes_too() {
+    let mut agenda = Agenda::default();
+    let large = SendRecord::DEAD_BYTES_MAX / 4;
+    for number in 1..=6 {
+        let mut letter = outgoing("account/a", number as u8);
+        letter.arguments = Payload(vec![0; large]);
+        let effects = Effects {
+            sends: vec![letter],
+            timers: BTreeMap::new(),
+        };
+        agenda.apply(&entity("account/me"), effects, 1_000, 0);
+        agenda.depart(1_000, 0);
+        answered(&mut agenda, number, Err(refused()), 1_000);
+    }
+    let dead = agenda.summary().unwrap().dead;
+    let numbers: Vec<_> = dead.iter().map(|send| send.number).collect();
+    assert_eq!(numbers, [3, 4, 5, 6]);
 }
 
 #[test]
@@ -195,7 +220,7 @@ fn what_was_restored_goes_on_where_it_was() {
     let mut before = sent(&["account/a", "account/b"]);
     let effects = Effects {
         sends: Vec::new(),
-        timers: vec![TimerChange::Set(timer("tick", 5_000, Some(1_000)))],
+        timers: BTreeMap::from([set(timer("tick", 5_000, Some(1_000)))]),
     };
     before.apply(&entity("account/me"), effects, 1_000, 1);
     let mut commit = EntityCommit::new(entity("account/me"));
@@ -205,31 +230,32 @@ fn what_was_restored_goes_on_where_it_was() {
     let mut agenda = Agenda::restore(timers.collect(), sends.collect());
     assert_eq!(agenda.wake_on_disk(), Some(1_000));
     assert_eq!(keys(&agenda.depart(2_000, 0)), [(1, 1), (2, 1)]);
-    assert!(agenda.names().contains_key("tick"));
+    assert!(agenda.timers().contains_key("tick"));
 }
 
 #[test]
 fn timers_fire_the_longest_due_first_and_a_cancelled_one_not_at_all() {
     let me = entity("room/me");
     let mut agenda = Agenda::default();
-    let set = |timers| Effects {
+    let effects = |timers| Effects {
         sends: Vec::new(),
         timers,
     };
-    let timers = vec![
-        TimerChange::Set(timer("late", 2_000, None)),
-        TimerChange::Set(timer("early", 1_500, Some(100))),
-        TimerChange::Set(timer("never", 1_000, None)),
-        TimerChange::Cancel("never".into()),
-    ];
-    agenda.apply(&me, set(timers), 500, 0);
+    let timers = BTreeMap::from([
+        set(timer("late", 2_000, None)),
+        set(timer("early", 1_500, Some(100))),
+        set(timer("never", 1_000, None)),
+    ]);
+    agenda.apply(&me, effects(timers), 500, 0);
+    let ended = BTreeMap::from([("never".to_owned(), None)]);
+    agenda.apply(&me, effects(ended), 500, 0);
     assert_eq!(agenda.next_ms(), Some(1_500));
     assert_eq!(agenda.due_timer(1_499), None);
     assert_eq!(agenda.due_timer(3_000).unwrap().name, "early");
     agenda.fired("early", &CommandKey::Derived([9; 16]), 1_520);
     assert_eq!(agenda.next_ms(), Some(1_600));
     agenda.fired("late", &CommandKey::Derived([9; 16]), 2_000);
-    assert!(!agenda.names().contains_key("late"));
+    assert!(!agenda.timers().contains_key("late"));
 }
 
 #[test]
@@ -240,7 +266,7 @@ fn a_fire_of_a_timer_that_was_set_anew_does_not_end_the_new_one() {
     anew.key = CommandKey::Derived([10; 16]);
     let effects = Effects {
         sends: Vec::new(),
-        timers: vec![TimerChange::Set(anew)],
+        timers: BTreeMap::from([set(anew)]),
     };
     agenda.apply(&me, effects, 500, 0);
     agenda.fired("tick", &CommandKey::Derived([9; 16]), 1_000);

@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 /// Loops for ever, without a call of the host.
-pub(crate) fn spin() -> ! {
+pub fn spin() -> ! {
     loop {
         black_box(());
     }
@@ -12,7 +12,7 @@ pub(crate) fn spin() -> ! {
 /// Recurses until the stack is full. Frames are small, so that it is the engine's stack that runs out and not the
 /// guest's own, which is memory like any other.
 #[inline(never)]
-pub(crate) fn recurse(depth: u64) -> u64 {
+pub fn recurse(depth: u64) -> u64 {
     match black_box(depth) {
         u64::MAX => 0,
         depth => recurse(depth + 1) ^ depth,
@@ -20,7 +20,7 @@ pub(crate) fn recurse(depth: u64) -> u64 {
 }
 
 /// Allocates until nothing is left, and touches every page.
-pub(crate) fn allocate() -> ! {
+pub fn allocate() -> ! {
     let mut hoard = Vec::new();
     loop {
         hoard.push(black_box(vec![1_u8; 1 << 20]));
