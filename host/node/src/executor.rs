@@ -42,7 +42,7 @@ use entia_wasm::Host;
 
 use crate::catalog::{Catalog, Kind};
 use crate::observe::Observed;
-use calls::Waits;
+use calls::{Waiting, Waits};
 use cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Seen, Work};
 use delivery::Delivery;
 use fibers::Fibers;
@@ -155,7 +155,7 @@ impl Executor {
     ) -> Result<Ticket, CallError> {
         let let_in = self.shared.let_in();
         let submitted =
-            let_in.and_then(|pending| self.shared.submit(kind, envelope, deadline, pending));
+            let_in.and_then(|pending| self.shared.submit(kind, envelope, deadline, pending, None));
         if submitted.is_err() {
             kind.counters.called(&submitted);
         }
@@ -231,13 +231,15 @@ impl Executor {
             .try_for_each(|answer| delivery::received_blocking(answer).map(|_| ()))
     }
 
-    /// The entities of a kind that have a state or an instance in memory, and whether they have an instance.
+    /// The entities of a kind that have a state, an instance, timers or messages in memory, and whether they have an instance.
     pub(crate) fn entities(&self, kind: &KindName) -> BTreeMap<EntityId, bool> {
         let cells = self.shared.cells.of_kind(kind).into_iter();
         cells
             .filter_map(|cell| {
-                let summary = cell.summary();
-                let there = summary.live || summary.state.is_some();
+                let Seen {
+                    summary, agenda, ..
+                } = cell.seen();
+                let there = summary.live || summary.state.is_some() || agenda.is_some();
                 there.then(|| (cell.id.clone(), summary.live))
             })
             .collect()
@@ -321,6 +323,7 @@ impl Shared {
         envelope: Envelope,
         deadline: Instant,
         pending: PendingGuard,
+        waiting: Option<Arc<Waiting>>,
     ) -> Result<Ticket, CallError> {
         let version = kind.current();
         let query = version.is_query(&envelope.method);
@@ -328,6 +331,9 @@ impl Shared {
         let entity = envelope.entity.clone();
         let (mut delivery, ticket) = Delivery::new(envelope, deadline, query, pending);
         delivery.count_for(kind);
+        if let Some(waiting) = waiting {
+            delivery.ends(waiting);
+        }
         let work = Work::Call(Arc::clone(kind), Box::new(delivery));
         self.push(Some(kind), entity, work, calls_max)?;
         Ok(ticket)
@@ -339,9 +345,10 @@ impl Shared {
         kind: &Arc<Kind>,
         envelope: Envelope,
         deadline: Instant,
+        waiting: Arc<Waiting>,
     ) -> Result<Ticket, CallError> {
         let pending = self.pending.begin_nested().map_err(|_full| overloaded())?;
-        self.submit(kind, envelope, deadline, pending)
+        self.submit(kind, envelope, deadline, pending, Some(waiting))
     }
 
     /// Lets an entity look at its agenda; later, if its kind is closed. An error says that there is no such kind.
@@ -356,6 +363,11 @@ impl Shared {
             self.wakes.at(now_ms() + CLOSED_WAIT_MS, entity, false);
         }
         Ok(())
+    }
+
+    /// Wakes an entity after something failed: what it has to do is on disk, and its row in the index has been read.
+    fn wake_again(&self, entity: &EntityId) {
+        self.wakes.at(now_ms() + WAKE_AGAIN_MS, entity, false);
     }
 
     /// Gives an entity the answer to a message.
@@ -426,6 +438,8 @@ impl Shared {
     }
 }
 
+/// When an entity is woken again after it could not be read or written.
+const WAKE_AGAIN_MS: u64 = 1_000;
 /// After this time it is tried again to wake an entity of a closed kind.
 const CLOSED_WAIT_MS: u64 = 200;
 

@@ -104,6 +104,11 @@ impl Store {
             .collect()
     }
 
+    /// Whether anything is stored of any entity of a kind.
+    pub fn kind_in_use(&self, kind: &KindName) -> Result<bool, StoreError> {
+        Ok(!self.some_keys(&keys::in_kind(kind, ""))?.is_empty())
+    }
+
     /// Keys of a kind's entities. Timers and messages come first: what a crash leaves does nothing by itself.
     fn some_keys(&self, prefix: &[u8]) -> Result<Vec<(Table, Vec<u8>)>, StoreError> {
         let view = self.engine().view();

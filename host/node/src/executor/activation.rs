@@ -135,7 +135,10 @@ impl Activation {
                 on_disk,
             });
         }
-        Ok(self.loaded.as_mut().expect("it was just set"))
+        let loaded = self.loaded.as_mut().expect("it was just set");
+        // A kind that was deleted may have come back with another durability.
+        loaded.durability = durability;
+        Ok(loaded)
     }
 
     pub(super) fn last_failure(&self) -> Option<&(u64, String)> {
@@ -259,15 +262,19 @@ impl Activation {
             .is_some_and(|loaded| loaded.agenda.in_flight())
     }
 
-    /// For durable kinds: what the store does not have of the agenda, to be committed.
+    /// What the store does not have of the agenda, to be committed; for kinds in memory only that messages are done with.
     pub(super) fn flush(&mut self, id: &EntityId) -> Option<EntityCommit> {
         let loaded = self.loaded.as_mut()?;
-        if loaded.durability == Durability::Memory || !loaded.agenda.has_changes() {
-            return None;
-        }
         let mut commit = EntityCommit::new(id.clone());
-        loaded.agenda.take_changes(&mut commit);
-        Some(commit)
+        let anything = match loaded.durability {
+            Durability::Memory => loaded.agenda.take_done(&mut commit),
+            Durability::Durable => {
+                let changes = loaded.agenda.has_changes();
+                loaded.agenda.take_changes(&mut commit);
+                changes
+            }
+        };
+        anything.then_some(commit)
     }
 
     /// What people see of it.

@@ -168,7 +168,8 @@ impl Agenda {
     /// Gives up the messages that are tried no more: those that the target may have executed and forgotten since.
     pub(super) fn expire(&mut self, now_ms: u64) -> Vec<SendRecord> {
         let mut expired = Vec::new();
-        let targets: Vec<_> = self.routes.keys().cloned().collect();
+        let old = |target: &&EntityId| self.first_expired(target, now_ms).is_some();
+        let targets: Vec<_> = self.routes.keys().filter(old).cloned().collect();
         for target in targets {
             while let Some(number) = self.first_expired(&target, now_ms) {
                 let why = "it was not delivered within 24 h".to_owned();

@@ -65,7 +65,7 @@ async fn carry_out(
             chain_max: CHAIN_MAX,
         });
     }
-    let _waiting = shared.waits.begin(&cell.id, &call.target)?;
+    let waiting = GivesUp(shared.waits.begin(&cell.id, &call.target)?);
     let left = call.deadline.saturating_duration_since(Instant::now());
     let envelope = Envelope {
         entity: call.target,
@@ -77,7 +77,8 @@ async fn carry_out(
         deadline_left_ms: u64::try_from(left.as_millis()).unwrap_or(u64::MAX),
         chain,
     };
-    let ticket = shared.submit_nested(&kind, envelope, call.deadline)?;
+    let wait = Arc::clone(&waiting.0);
+    let ticket = shared.submit_nested(&kind, envelope, call.deadline, wait)?;
     ticket.answer().await
 }
 
@@ -88,30 +89,42 @@ const CHAIN_MAX: usize = 100;
 /// Who waits for whom. An entity waits for one other at a time, so following the chain from any entity takes one look each
 /// and ends, or comes back: the wait that would close such a circle is refused.
 #[derive(Default)]
-pub(super) struct Waits(Arc<Mutex<HashMap<EntityId, EntityId>>>);
+pub(super) struct Waits(Arc<Mutex<Edges>>);
 
-/// An entity waits for another as long as this lives.
-#[derive(Debug)]
+#[derive(Default)]
+struct Edges {
+    next: u64,
+    /// Whom each waits for, and the number of the wait.
+    of: HashMap<EntityId, (EntityId, u64)>,
+}
+
+/// An entity waits for another until [`Waiting::release`]: when the answer is sent, not when it is read, since the one that
+/// answers may call back by then. Also when the last of these is gone.
 pub(super) struct Waiting {
-    waits: Arc<Mutex<HashMap<EntityId, EntityId>>>,
+    waits: Arc<Mutex<Edges>>,
     who: EntityId,
+    number: u64,
 }
 
 impl Waits {
     /// Lets `who` wait for `whom`, unless that waits for `who` already, through others or not.
-    pub(super) fn begin(&self, who: &EntityId, whom: &EntityId) -> Result<Waiting, CallError> {
-        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn begin(&self, who: &EntityId, whom: &EntityId) -> Result<Arc<Waiting>, CallError> {
+        let mut edges = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut chain = vec![who.clone(), whom.clone()];
         let mut last = whom;
         while last != who {
-            match waits.get(last) {
+            match edges.of.get(last) {
                 None => {
-                    waits.insert(who.clone(), whom.clone());
-                    let waits = Arc::clone(&self.0);
-                    let who = who.clone();
-                    return Ok(Waiting { waits, who });
+                    let number = edges.next;
+                    edges.next += 1;
+                    edges.of.insert(who.clone(), (whom.clone(), number));
+                    return Ok(Arc::new(Waiting {
+                        waits: Arc::clone(&self.0),
+                        who: who.clone(),
+                        number,
+                    }));
                 }
-                Some(next) => last = next,
+                Some((next, _)) => last = next,
             }
             chain.push(last.clone());
         }
@@ -119,12 +132,32 @@ impl Waits {
     }
 }
 
+impl Waiting {
+    /// The wait is over. A later wait of the same entity is left alone.
+    pub(super) fn release(&self) {
+        let mut edges = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        if edges
+            .of
+            .get(&self.who)
+            .is_some_and(|(_, number)| *number == self.number)
+        {
+            edges.of.remove(&self.who);
+        }
+    }
+}
+
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.waits
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&self.who);
+        self.release();
+    }
+}
+
+/// The caller's side of a wait: over also when the caller gives up.
+struct GivesUp(Arc<Waiting>);
+
+impl Drop for GivesUp {
+    fn drop(&mut self) {
+        self.0.release();
     }
 }
 
@@ -150,7 +183,8 @@ mod tests {
     fn an_entity_cannot_wait_for_itself() {
         let error = Waits::default()
             .begin(&entity("a"), &entity("a"))
-            .unwrap_err();
+            .err()
+            .unwrap();
         assert_eq!(chain(error), "a a");
     }
 
@@ -159,12 +193,27 @@ mod tests {
         let waits = Waits::default();
         let _ab = waits.begin(&entity("a"), &entity("b")).unwrap();
         let bc = waits.begin(&entity("b"), &entity("c")).unwrap();
-        let error = waits.begin(&entity("c"), &entity("a")).unwrap_err();
+        let error = waits.begin(&entity("c"), &entity("a")).err().unwrap();
         assert_eq!(chain(error), "c a b c");
-        drop(bc);
+        bc.release();
         waits
             .begin(&entity("c"), &entity("a"))
             .expect("b no longer waits for c");
+    }
+
+    #[test]
+    fn a_wait_that_is_over_does_not_end_the_next_one() {
+        let waits = Waits::default();
+        let first = waits.begin(&entity("a"), &entity("b")).unwrap();
+        first.release();
+        waits
+            .begin(&entity("b"), &entity("a"))
+            .expect("b has answered, and may call back")
+            .release();
+        let _second = waits.begin(&entity("a"), &entity("b")).unwrap();
+        drop(first);
+        let error = waits.begin(&entity("b"), &entity("a")).err().unwrap();
+        assert_eq!(chain(error), "b a b");
     }
 
     #[test]
@@ -173,7 +222,7 @@ mod tests {
         let _ac = waits.begin(&entity("a"), &entity("c")).unwrap();
         let _bc = waits.begin(&entity("b"), &entity("c")).unwrap();
         let _cd = waits.begin(&entity("c"), &entity("d")).unwrap();
-        let error = waits.begin(&entity("d"), &entity("b")).unwrap_err();
+        let error = waits.begin(&entity("d"), &entity("b")).err().unwrap();
         assert_eq!(chain(error), "d b c d");
     }
 }

@@ -36,8 +36,6 @@ pub(super) struct Cell {
     resume: AtomicU8,
     /// Somebody will wake the entity as soon as its commits are settled.
     wake_awaited: AtomicBool,
-    /// When the entity will be woken next, in milliseconds since 1970; 0 or past if nobody will.
-    wake_at_ms: AtomicU64,
 }
 
 /// What others see of a cell.
@@ -100,7 +98,6 @@ impl Cell {
             last_used: AtomicU64::new(0),
             resume: AtomicU8::new(RUNNING),
             wake_awaited: AtomicBool::new(false),
-            wake_at_ms: AtomicU64::new(0),
         }
     }
 
@@ -204,6 +201,8 @@ impl Cell {
             if answer.is_ok() {
                 // Its kind may be gone; then nobody wants it awake.
                 let _woken = shared.wake(&cell.id);
+            } else {
+                shared.wake_again(&cell.id);
             }
         });
         self.answer(wake, Ok(Default::default()));
@@ -246,17 +245,6 @@ impl Cell {
             None
         } else {
             outbox.failure().map(ToOwned::to_owned)
-        }
-    }
-
-    /// Wakes the entity at a time, unless it will be woken before. `in_index`: the store's index says so too, or will.
-    pub(super) fn wake_at(&self, shared: &Shared, due_ms: u64, in_index: bool) {
-        let earlier = self.wake_at_ms.load(Ordering::Relaxed);
-        if super::now_ms() < earlier && earlier <= due_ms {
-            return;
-        }
-        if shared.wakes.at(due_ms, &self.id, in_index) {
-            self.wake_at_ms.store(due_ms, Ordering::Relaxed);
         }
     }
 

@@ -5,6 +5,7 @@ use std::time::Instant;
 use entia_protocol::{CallError, Envelope, Payload};
 use tokio::sync::oneshot;
 
+use super::calls::Waiting;
 use super::pending::PendingGuard;
 use crate::catalog::Kind;
 
@@ -31,6 +32,8 @@ pub(super) struct Reply {
     to: To,
     /// Where the answer is counted.
     kind: Option<Arc<Kind>>,
+    /// Of a call between entities: over with the answer.
+    waiting: Option<Arc<Waiting>>,
     /// Counts the call as under way until its answer has left.
     _pending: Option<PendingGuard>,
 }
@@ -56,6 +59,7 @@ pub(super) fn reply(pending: PendingGuard) -> (Reply, oneshot::Receiver<Answer>)
     let reply = Reply {
         to: To::Caller(sender),
         kind: None,
+        waiting: None,
         _pending: Some(pending),
     };
     (reply, answer)
@@ -67,6 +71,7 @@ pub(super) fn uncounted_reply() -> (Reply, oneshot::Receiver<Answer>) {
     let reply = Reply {
         to: To::Caller(sender),
         kind: None,
+        waiting: None,
         _pending: None,
     };
     (reply, answer)
@@ -136,6 +141,11 @@ impl Delivery {
         }
     }
 
+    /// Ends a wait with the call's answer.
+    pub(super) fn ends(&mut self, waiting: Arc<Waiting>) {
+        self.reply.waiting = Some(waiting);
+    }
+
     /// Counts the call's end for its kind.
     pub(super) fn count_for(&mut self, kind: &Arc<Kind>) {
         self.reply.kind = Some(Arc::clone(kind));
@@ -166,6 +176,11 @@ impl Delivery {
 }
 
 impl Reply {
+    /// Whether nobody reads the answer's result, only whether there is one.
+    pub(super) fn is_within(&self) -> bool {
+        matches!(self.to, To::Within(_))
+    }
+
     /// A way back that is a function; see [`To::Within`].
     pub(super) fn within(
         pending: Option<PendingGuard>,
@@ -174,6 +189,7 @@ impl Reply {
         Self {
             to: To::Within(Box::new(answered)),
             kind: None,
+            waiting: None,
             _pending: pending,
         }
     }
@@ -181,6 +197,9 @@ impl Reply {
     pub(super) fn send(self, answer: Answer) {
         if let Some(kind) = &self.kind {
             kind.counters.called(&answer);
+        }
+        if let Some(waiting) = &self.waiting {
+            waiting.release();
         }
         match self.to {
             // A caller that has gone does not want its answer.

@@ -68,6 +68,10 @@ pub(super) fn depart(
     let Some(loaded) = activation.loaded_mut() else {
         return;
     };
+    for send in loaded.agenda.expire(now_ms) {
+        dead(shared, cell, &send);
+    }
+    loaded.agenda_changed();
     let (settled, _) = cell.commit_numbers();
     for Departure { send, attempt } in loaded.agenda.depart(now_ms, settled) {
         let (number, key) = (send.number, send.key.clone());
@@ -150,25 +154,28 @@ pub(super) fn delivered(
             counters.sends_retried.inc();
             tracing::debug!(entity = ?cell.id, "a message is tried again: {}", why.unwrap_or_default());
         }
-        Delivered::Dead(send) => {
-            counters.sends_dead.inc();
-            let letter = send.dead.as_ref();
-            shared.observed.events.push(Event::DeadLetter {
-                entity: (&cell.id).into(),
-                target: (&send.target).into(),
-                method: send.method.clone(),
-                code: letter.map_or_else(String::new, |letter| letter.code.clone()),
-                message: letter.map_or_else(String::new, |letter| letter.message.clone()),
-            });
-            tracing::warn!(
-                entity = ?cell.id,
-                target_entity = ?send.target,
-                method = %send.method,
-                "a message is a dead letter: {}",
-                why.unwrap_or_default()
-            );
-        }
+        Delivered::Dead(send) => dead(shared, cell, &send),
     }
     loaded.agenda_changed();
     depart(shared, cell, activation, now_ms);
+}
+
+/// Tells of a message that was given up.
+fn dead(shared: &Shared, cell: &Cell, send: &SendRecord) {
+    let Some(letter) = &send.dead else { return };
+    shared.observed.counters.sends_dead.inc();
+    shared.observed.events.push(Event::DeadLetter {
+        entity: (&cell.id).into(),
+        target: (&send.target).into(),
+        method: send.method.clone(),
+        code: letter.code.clone(),
+        message: letter.message.clone(),
+    });
+    tracing::warn!(
+        entity = ?cell.id,
+        target_entity = ?send.target,
+        method = %send.method,
+        "a message is a dead letter: {}",
+        letter.message
+    );
 }

@@ -76,8 +76,14 @@ impl Outbox {
     }
 
     /// The last commit that is settled, and the number that the next one will get.
+    ///
+    /// After a failure nothing is: what settled last may be what failed.
     pub(super) fn numbers(&self) -> (u64, u64) {
-        (self.settled, self.submitted + 1)
+        let settled = match self.failure {
+            None => self.settled,
+            Some(_) => 0,
+        };
+        (settled, self.submitted + 1)
     }
 
     /// Whether nothing is on its way to the disk.

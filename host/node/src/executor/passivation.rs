@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use entia_wasm::FREE_BYTES;
 
+use super::activation::Activation;
 use super::cell::Cell;
 use super::{Cells, Shared};
 
@@ -85,25 +86,40 @@ pub(super) fn passivate_all(shared: &Shared) {
             map.values().cloned().collect()
         };
         for cell in cells {
-            passivate(shared, &cell);
+            let Some(mut activation) = cell.try_activation() else {
+                continue;
+            };
+            if activation.waiting().is_some() {
+                // Nobody waits for its turn any more.
+                let was_live = activation.is_live();
+                activation.give_up_waiting();
+                shared.fibers.leave();
+                shared.count_live(was_live, activation.is_live());
+            }
+            end_instance(shared, &cell, &mut activation);
         }
     }
 }
 
-/// Ends an entity's instance, writing first what the store does not have. An entity at work stays, and so does one whose
-/// state cannot be written because the store has failed: its memory is all there is.
+/// Ends the instance of an entity that nobody has anything to do with. It was idle when it was found; since then it may have
+/// been called, and its turn may wait.
 fn passivate(shared: &Shared, cell: &Arc<Cell>) {
-    let Some(mut activation) = cell.try_activation() else {
-        return;
-    };
+    if let Some(mut activation) = cell.try_activation()
+        && cell.is_idle()
+    {
+        end_instance(shared, cell, &mut activation);
+    }
+}
+
+/// Ends an entity's instance, writing first what the store does not have. One whose state cannot be written because the store
+/// has failed stays: its memory is all there is.
+fn end_instance(shared: &Shared, cell: &Arc<Cell>, activation: &mut Activation) {
     if cell.take_unwritten() {
         activation.set_dirty();
     }
     if activation.holds_more_than_the_store() && shared.store.failure().is_some() {
         return;
     }
-    // Only at shutdown: an entity whose turn waits is not idle.
-    activation.give_up_waiting();
     let was_live = activation.is_live();
     let passivated = activation
         .passivate(&shared.host, &cell.id)
@@ -124,7 +140,7 @@ fn passivate(shared: &Shared, cell: &Arc<Cell>) {
     if was_live && !activation.is_live() {
         shared.observed.counters.passivations.inc();
     }
-    cell.show(&shared.observed, &mut activation);
+    cell.show(&shared.observed, activation);
 }
 
 /// Removes a cell that holds nothing which the store does not know.

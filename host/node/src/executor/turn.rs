@@ -33,6 +33,8 @@ pub(super) struct Job {
     /// What makes a repetition recognisable; none for queries and commands that nobody can repeat.
     id: Option<(IdempotencyId, Digest)>,
     query: bool,
+    /// A message: nobody reads its result.
+    message: bool,
     began: Instant,
     now_ms: u64,
     deadline: Instant,
@@ -90,8 +92,10 @@ pub(super) fn run(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &mut Activ
             delivered(shared, cell, activation, &kind.current(), *answer);
             Leaving::default()
         }
-        // The store's index, or the message's next try, bring them back.
-        (Work::Wake(_) | Work::Delivered(..), Some(_)) => Leaving::default(),
+        (Work::Wake(_) | Work::Delivered(..), Some(_)) => {
+            shared.wake_again(&cell.id);
+            Leaving::default()
+        }
         (Work::Drain(reply), _) => Leaving::answer(reply, Ok(Payload::default())),
         (Work::Release(reply), _) => {
             activation.quarantine.end();
@@ -179,8 +183,13 @@ fn schedule(shared: &Arc<Shared>, cell: &Arc<Cell>, activation: &Activation) {
     if due_ms <= now_ms {
         cell.wake_when_settled(shared);
     } else {
-        let in_index = loaded.durability == Durability::Durable && due_ms == next_ms;
-        cell.wake_at(shared, due_ms, in_index);
+        // As it is on disk, or will be with the commits on their way.
+        let index_ms = match loaded.durability {
+            Durability::Durable => loaded.agenda.index_ms(),
+            Durability::Memory if loaded.agenda.has_changes() => None,
+            Durability::Memory => loaded.agenda.wake_on_disk(),
+        };
+        shared.wakes.at(due_ms, &cell.id, index_ms == Some(due_ms));
     }
 }
 
@@ -210,6 +219,7 @@ fn call(
                 command: Command::Call(envelope),
                 id,
                 query,
+                message: reply.is_within(),
                 began,
                 now_ms,
                 deadline,
@@ -295,7 +305,7 @@ fn wake(
     let durability = version.record.durability;
     if let Err(error) = activation.load(&shared.store, &cell.id, durability) {
         tracing::error!(entity = ?cell.id, "the entity was not woken: {error}");
-        cell.wake_at(shared, now_ms + LOAD_AGAIN_MS, false);
+        shared.wake_again(&cell.id);
         return Leaving::default();
     }
     message::depart(shared, cell, activation, now_ms);
@@ -315,6 +325,7 @@ fn wake(
         version,
         id: None,
         query: false,
+        message: false,
         began,
         now_ms,
         deadline: Instant::now() + FIRE_DEADLINE,
@@ -330,8 +341,6 @@ fn wake(
 
 /// How long a timer's turn waits for other entities.
 const FIRE_DEADLINE: Duration = Duration::from_secs(10);
-/// After the store could not be read.
-const LOAD_AGAIN_MS: u64 = 1_000;
 
 fn delivered(
     shared: &Arc<Shared>,
@@ -343,7 +352,10 @@ fn delivered(
     let durability = version.record.durability;
     match activation.load(&shared.store, &cell.id, durability) {
         Ok(_loaded) => message::delivered(shared, cell, activation, answer),
-        Err(error) => tracing::error!(entity = ?cell.id, "a message will leave again: {error}"),
+        Err(error) => {
+            tracing::error!(entity = ?cell.id, "a message will leave again: {error}");
+            shared.wake_again(&cell.id);
+        }
     }
 }
 
@@ -472,7 +484,7 @@ fn ended(
     }
     let durability = job.version.record.durability;
     let changed = activation
-        .save(&shared.host, durability, !effects.is_empty())
+        .save(&shared.host, durability, job.is_final(&effects))
         .map_err(|error| activation.fail(&cell.id, error, job.now_ms))?;
     let record = job.record(&answer);
     let forgotten = match &record {
@@ -534,6 +546,16 @@ impl Job {
         }
     }
 
+    /// Whether something outside the entity has happened with this turn that a later failure could not undo: an effect, or
+    /// that a timer, a message or another entity's call is done with.
+    fn is_final(&self, effects: &Effects) -> bool {
+        let from_within = match &self.command {
+            Command::Fire { .. } => true,
+            Command::Call(envelope) => self.message || matches!(envelope.caller, Caller::Entity(_)),
+        };
+        from_within || !effects.is_empty() || self.version.component.waits()
+    }
+
     /// Who waits for the turn.
     fn chain(&self) -> Vec<EntityId> {
         match &self.command {
@@ -548,6 +570,8 @@ impl Job {
             id,
             arguments,
             answer: match answer {
+                // Nobody reads it, and a long one would push other commands out of the entity's memory.
+                Ok(_) if self.message => Ok(Payload::default()),
                 Ok(payload) => Ok(payload.clone()),
                 Err(CallError::Rejected(rejection)) => Err(rejection.clone()),
                 Err(other) => unreachable!("a turn that ended well answers or refuses: {other}"),

@@ -202,7 +202,9 @@ fn delete_closed(node: &Inner, kind: &Arc<Kind>, with_entities: bool) -> Result<
     } else {
         count(node, &name)?
     };
-    if entities > 0 && !with_entities {
+    // Messages and remembered commands count as well, though an entity that has nothing else is not listed.
+    let used = || node.store.kind_in_use(&name).map_err(unreadable);
+    if !with_entities && (entities > 0 || used()?) {
         return Err(ApiError::KindInUse { kind: name });
     }
     node.executor.forget_kind(kind)?;

@@ -272,3 +272,59 @@ fn a_fire_of_a_timer_that_was_set_anew_does_not_end_the_new_one() {
     agenda.fired("tick", &CommandKey::Derived([9; 16]), 1_000);
     assert_eq!(agenda.next_ms(), Some(9_000));
 }
+
+#[test]
+fn a_second_answer_is_not_taken_for_the_answer_to_the_next_message() {
+    let mut agenda = sent(&["account/a", "account/a", "account/a"]);
+    agenda.depart(1_000, 1);
+    let Delivered::Dead(_) = answered(&mut agenda, 1, Err(refused()), 1_000) else {
+        panic!("a refusal is final")
+    };
+    assert_eq!(keys(&agenda.depart(1_001, 1)), [(2, 1)]);
+    assert_eq!(
+        answered(&mut agenda, 1, Err(refused()), 1_002),
+        Delivered::Unknown
+    );
+    assert_eq!(answered(&mut agenda, 2, Ok(()), 1_003), Delivered::Done);
+    assert_eq!(keys(&agenda.depart(1_004, 1)), [(3, 1)]);
+}
+
+#[test]
+fn a_message_that_its_target_may_have_forgotten_does_not_leave_again() {
+    let mut agenda = sent(&["account/a", "account/b"]);
+    let day_later = 1_000 + SendRecord::AGE_MS_MAX;
+    let expired = agenda.expire(day_later);
+    assert_eq!(expired.len(), 2);
+    assert_eq!(expired[0].dead.as_ref().unwrap().code, "expired");
+    assert!(agenda.depart(day_later, 1).is_empty());
+    assert_eq!(agenda.pending(), (0, 0));
+}
+
+#[test]
+fn a_long_wait_for_the_next_try_is_not_in_the_index() {
+    let mut agenda = sent(&["account/a"]);
+    agenda.depart(1_000, 1);
+    let busy = CallError::Overloaded {
+        queue: "its mailbox".into(),
+        retry_after_ms: 60_000,
+    };
+    answered(&mut agenda, 1, Err(busy), 1_000);
+    assert_eq!(agenda.next_ms(), Some(61_000));
+    assert_eq!(agenda.index_ms(), Some(1_000), "so the heap has to wake it");
+}
+
+#[test]
+fn a_kind_in_memory_forgets_on_disk_what_was_delivered_from_there() {
+    let mut before = sent(&["account/a", "account/b"]);
+    let mut commit = EntityCommit::new(entity("account/me"));
+    before.take_changes(&mut commit);
+    let sends = commit.sends.into_iter().filter_map(|(_, send)| send);
+    let mut agenda = Agenda::restore(Vec::new(), sends.collect());
+    agenda.depart(2_000, 0);
+    let mut commit = EntityCommit::new(entity("account/me"));
+    assert!(!agenda.take_done(&mut commit), "none is delivered yet");
+    answered(&mut agenda, 1, Ok(()), 2_001);
+    assert!(agenda.take_done(&mut commit));
+    assert_eq!(commit.sends, [(1, None)]);
+    assert!(!agenda.take_done(&mut commit), "once");
+}
