@@ -28,6 +28,21 @@ fn commands(readme: &str) -> String {
     script
 }
 
+/// What a reader does at two terminals, for one shell: `entia dev` runs beside the commands that follow it, which are for
+/// when it has deployed, until the comment that says to press Ctrl-C.
+fn at_one_terminal(commands: &str) -> String {
+    let mut script = String::new();
+    for line in commands.lines() {
+        script += match line {
+            "entia dev" => DEV,
+            line if line.starts_with("# Ctrl-C") => "kill $DEV\nwait $DEV",
+            line => line,
+        };
+        script.push('\n');
+    }
+    script
+}
+
 #[test]
 fn only_blocks_of_commands_are_run() {
     let readme = "text\n```sh\none\ntwo\n```\n```console\nthree\n```\n```sh\nfour\n```\n";
@@ -35,13 +50,27 @@ fn only_blocks_of_commands_are_run() {
 }
 
 #[test]
+fn a_command_that_does_not_end_runs_beside_the_others_until_it_is_interrupted() {
+    let script = at_one_terminal("one\nentia dev\ntwo\n# Ctrl-C, please\nthree\n");
+    assert_eq!(
+        script,
+        format!("one\n{DEV}\ntwo\nkill $DEV\nwait $DEV\nthree\n")
+    );
+}
+
+#[test]
 fn the_readmes_commands_work_outside_the_repository() {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../README.md");
-    let script = commands(&std::fs::read_to_string(readme).unwrap());
-    assert!(
-        script.contains("entia new"),
-        "the README shows the first entity:\n{script}"
-    );
+    let script = at_one_terminal(&commands(&std::fs::read_to_string(readme).unwrap()));
+    for shown in ["entia new", DEV, "wait $DEV", "entia call", "entia deploy"] {
+        assert!(
+            script.contains(shown),
+            "the README shows the first entity, with `{shown}`:\n{script}"
+        );
+    }
+    // The README's own address may be taken on a machine that runs tests.
+    let address = format!("127.0.0.1:{}", free_port());
+    let script = script.replace("127.0.0.1:7070", &address);
 
     let dir = tempfile::tempdir().unwrap();
     let output = dir.path().join("output");
@@ -54,7 +83,9 @@ fn the_readmes_commands_work_outside_the_repository() {
             "PATH",
             format!("{}:{path}", entia().parent().unwrap().display()),
         )
-        .env("ENTIA_API", format!("http://127.0.0.1:{}", free_port()))
+        .env("ENTIA_API", format!("http://{address}"))
+        .env("ENTIA_HTTP", &address)
+        .env_remove("ENTIA_DATA_DIR")
         .env_remove("CARGO_TARGET_DIR")
         .env_remove("RUSTFLAGS")
         .stdin(Stdio::null())
@@ -73,17 +104,27 @@ fn the_readmes_commands_work_outside_the_repository() {
 
     let said = std::fs::read_to_string(output).unwrap();
     assert!(status.success(), "{status}\n{said}");
-    let titles = said
-        .lines()
-        .filter(|line| *line == r#"["bread","milk"]"#)
-        .count();
+    let times = |text: &str| said.lines().filter(|line| *line == text).count();
     assert_eq!(
-        titles, 2,
+        times(r#"["bread","milk"]"#),
+        2,
         "the notes are there before and after the kill -9:\n{said}"
     );
+    for shown in [
+        "notebook/ is a new entity; its SDK is in entia-sdk-0.1.0/",
+        "stopped; the state is in .entia",
+        r#"entia call notebook/mine write '{"title": "title", "text": "text"}'"#,
+    ] {
+        assert_eq!(times(shown), 1, "the README shows `{shown}`:\n{said}");
+    }
 }
 
-/// A port that was free a moment ago. The README's own default may be taken on a machine that runs tests.
+/// Starts the author's loop, and goes on when it has deployed.
+const DEV: &str = "entia dev &
+DEV=$!
+curl -sf -o /dev/null --retry 300 --retry-delay 1 --retry-all-errors http://127.0.0.1:7070/v1/kinds/notebook";
+
+/// A port that was free a moment ago.
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
