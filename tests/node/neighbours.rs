@@ -33,7 +33,7 @@ const CLASSES: [(&str, &str, &str); 14] = [
 /// Entities with a timer that fires every 10 ms: 5,000 turns a second.
 const BEATING: u64 = 50;
 const CALLERS: usize = 16;
-const SLICE: Duration = Duration::from_millis(1_500);
+const SLICE: Duration = Duration::from_millis(800);
 /// Whatever the figure was before, this much does nobody harm.
 const HARMLESS: Duration = Duration::from_millis(25);
 
@@ -50,7 +50,13 @@ async fn one_hostile_guest_costs_the_others_little() {
     for (kind, method, arguments) in CLASSES {
         let stop = Arc::new(AtomicBool::new(false));
         let misdeeds = misbehave(&f, kind, method, arguments, &stop);
-        let p99 = paced(&f.wire, rate).await;
+        // The median of three: one stall of the machine itself is not the guest's.
+        let mut slices = Vec::new();
+        for _ in 0..3 {
+            slices.push(paced(&f.wire, rate).await);
+        }
+        slices.sort_unstable();
+        let p99 = slices[1];
         stop.store(true, Ordering::Relaxed);
         let misdeeds = misdeeds.await.unwrap();
         println!("{kind} {method}: p99 {p99:.1?} beside {misdeeds} misdeeds");
