@@ -74,7 +74,8 @@ impl Context {
         self.turn.attempt
     }
 
-    /// How long somebody waits for the answer, counted from the beginning of the turn. [`Duration::MAX`] for timers.
+    /// How long somebody waits for the answer, counted from the beginning of the turn. [`Duration::MAX`] for timers; calls that a
+    /// timer's turn makes wait for 10 s at most.
     pub fn deadline_left(&self) -> Duration {
         self.turn.deadline_left
     }

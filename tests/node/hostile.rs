@@ -296,3 +296,19 @@ async fn an_entity_that_nobody_has_called_cannot_be_released() {
     let nobody = f.wire.send("POST", path, &[], "").await;
     assert_error(&nobody, 404, "unknown_entity", "hostile/nobody");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_compile_bomb_is_stopped_and_the_others_go_on_meanwhile() {
+    let f = Hostile::start_with("compile_s_max = 5");
+    let mut deploying = std::pin::pin!(f.deploy_compile_bomb());
+    let mut answered = 0;
+    let answer = loop {
+        tokio::select! {
+            answer = &mut deploying => break answer,
+            () = f.assert_neighbours_answer("a compile bomb began") => answered += 1,
+        }
+    };
+    assert!(answered > 0, "nobody was answered while it compiled");
+    let limit = "5 s of processor time";
+    assert_error(&answer, 422, "component_refused", limit);
+}

@@ -60,6 +60,12 @@ impl Hostile {
         }
     }
 
+    /// Deploys something that takes a compiler's time without end, and returns the answer.
+    pub async fn deploy_compile_bomb(&self) -> Answer {
+        let path = "/v1/kinds/compile-bomb";
+        self.wire.send("PUT", path, &[], compile_bomb()).await
+    }
+
     /// Sees that others go on.
     ///
     /// # Panics
@@ -160,3 +166,21 @@ impl Hostile {
 }
 
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A component with one function that keeps thousands of values alive at once: a register allocator's nightmare.
+fn compile_bomb() -> Vec<u8> {
+    const VALUES: usize = 20_000;
+    let sum = |n: usize| {
+        let before = n - 1;
+        format!("(local.set {n} (i32.mul (local.get {before}) (local.get 0)))")
+    };
+    let sums: String = (1..VALUES).map(sum).collect();
+    let used = |n: usize| format!("(local.set 0 (i32.xor (local.get 0) (local.get {n})))");
+    let uses: String = (1..VALUES).map(used).collect();
+    let locals = "i32 ".repeat(VALUES);
+    let body = format!("{sums} {uses}").repeat(12);
+    let text = format!(
+        r#"(component (core module (func (export "f") (param i32) (result i32) (local {locals}) {body} (local.get 0))))"#
+    );
+    wat::parse_str(text).expect("the text is a component")
+}

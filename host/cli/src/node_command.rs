@@ -96,6 +96,9 @@ fn config(options: NodeOptions) -> anyhow::Result<NodeConfig> {
     config.connections_max = tuning.connections_max.unwrap_or(config.connections_max);
     let memory_bytes_max = tuning.memory_bytes_max;
     config.memory_bytes_max = memory_bytes_max.unwrap_or(config.memory_bytes_max);
+    if let Some(seconds) = tuning.compile_s_max {
+        config.compiler.cpu_seconds_max = seconds;
+    }
     let component_bytes_max = tuning.component_bytes_max;
     config.component_bytes_max = component_bytes_max.unwrap_or(config.component_bytes_max);
     let idle = tuning.idle_ms.map(Duration::from_millis);

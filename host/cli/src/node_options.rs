@@ -36,6 +36,8 @@ pub(crate) struct Tuning {
     pub(crate) connections_max: Option<usize>,
     /// The longest component, in bytes.
     pub(crate) component_bytes_max: Option<u64>,
+    /// Processor time for compiling one component, in seconds.
+    pub(crate) compile_s_max: Option<u64>,
     /// How long a shutdown waits for the calls under way, in milliseconds.
     pub(crate) shutdown_ms: Option<u64>,
 }
@@ -101,7 +103,9 @@ impl Tuning {
             ("activations_max", self.activations_max),
             ("connections_max", self.connections_max),
         ];
-        match counts.iter().find(|(_, count)| *count == Some(0)) {
+        let seconds = self.compile_s_max.and_then(|s| usize::try_from(s).ok());
+        let mut counts = counts.into_iter().chain([("compile_s_max", seconds)]);
+        match counts.find(|(_, count)| *count == Some(0)) {
             Some((name, _)) => {
                 let message = format!("tuning.{name} is 0; it is at least 1");
                 Err(Failure::new(message, "correct it, or leave it out for the default").into())

@@ -10,7 +10,7 @@
 //!
 //! The SDK would not let an author do most of this, so the contract is implemented by hand, and only in the component:
 //! a native build of this crate is empty. Two components are made of it: one that runs on a plain thread, and one that
-//! calls others and so runs on a fiber; [`Others`] is the difference.
+//! calls others and so runs on a fiber; `Others` is the difference.
 
 #[cfg(target_arch = "wasm32")]
 mod effects;
