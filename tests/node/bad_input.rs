@@ -344,7 +344,7 @@ async fn components_that_are_not_ours_are_refused_with_the_reason() {
     }
     let endless = std::fs::read(guest("entia_undescribable")).unwrap();
     let answer = f.wire.send("PUT", "/v1/kinds/other", &[], endless).await;
-    assert_error(&answer, 422, "component_refused", "100 ms in describe");
+    assert_error(&answer, 422, "component_refused", "1000 ms in describe");
     let changed = f
         .wire
         .send("PUT", "/v1/kinds/counter?durability=memory", &[], whole)

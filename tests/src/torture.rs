@@ -97,14 +97,16 @@ const KINDS: [(&str, bool); 7] = [
 
 fn deploy_all(node: &Node) {
     for (component, durable) in KINDS {
-        let flags: &[&str] = if durable { &["--durable"] } else { &[] };
-        node.deploy(&guest(component), flags);
+        let durable: &[&str] = if durable { &["--durable"] } else { &[] };
+        // The bound is on elapsed time, and the machine is busy.
+        let flags = [durable, &["--limit", "cpu_ms_max=1000"]].concat();
+        node.deploy(&guest(component), &flags);
     }
 }
 
 /// A new version of everything, by another limit that changes nothing else.
 fn redeploy(node: &Node, number: u64) {
-    let limit = format!("cpu_ms_max={}", 1_000 + number % 2);
+    let limit = format!("cpu_ms_max={}", 1_000 + (number + 1) % 2);
     for (component, _) in KINDS {
         node.deploy(&guest(component), &["--limit", &limit]);
     }

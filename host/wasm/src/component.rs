@@ -108,7 +108,10 @@ impl Host {
         let nobody = EntityId::new(KindName::new("describe").expect("it is a name"), "describe")
             .expect("it is an address");
         let config = GuestConfig {
-            limits: Limits::default(),
+            limits: Limits {
+                cpu_ms_max: DESCRIBE_MS_MAX,
+                ..Limits::default()
+            },
             settings: Default::default(),
         };
         let mut instance =
@@ -331,6 +334,8 @@ const EFFECTS: [&str; 3] = [
     "entia:entity/send",
     "entia:entity/timers",
 ];
+/// The time of `describe`. It is elapsed time, and a deployment must not fail because the machine is busy.
+const DESCRIBE_MS_MAX: u64 = 1_000;
 const KINDS_MAX: usize = 16;
 const METHODS_MAX: usize = 256;
 /// `POST /v1/entities/{kind}/{key}/release` ends a quarantine.

@@ -84,7 +84,7 @@ impl Refusal {
             Self::CompileLimit { .. } => "make it smaller, or split its largest function",
             Self::CompileFailed { .. } => "see the node's log; the component itself may be fine",
             Self::Describe(_) => {
-                "`describe` runs on a fresh instance, before any `activate`, within the default limits"
+                "`describe` runs on a fresh instance, before any `activate`, within a second and the other default limits"
             }
             Self::Description { .. } => "correct what `describe` returns",
         }

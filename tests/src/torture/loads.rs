@@ -255,7 +255,7 @@ async fn relays(world: Arc<World>, caller: usize) -> u64 {
         let arguments = json!({ "path": path, "by": 1 });
         let first = entity("caller", places[0]);
         let key = format!("{caller}-{done}");
-        let outcome = world.command(&first, "relay", &arguments, &key).await;
+        let outcome = world.command(&first, "insist", &arguments, &key).await;
         match outcome {
             Ok(_) => done += 1,
             Err(code) => panic!("{first}: {code}"),

@@ -75,7 +75,7 @@ impl World {
                         return Err(rejection.map_or_else(String::new, |r| r.code.clone()));
                     }
                     "overloaded" | "quarantined" | "deadline_exceeded" | "shutting_down"
-                    | "limit_exceeded" => {}
+                    | "limit_exceeded" | "trapped" => {}
                     _ => panic!("{entity} {method} {key}: {error}"),
                 }
             }

@@ -44,6 +44,20 @@ impl CallerState {
         Ok(self.value + answer)
     }
 
+    /// As `relay`, but fails where a call has no answer: the turn is undone, and can be repeated under its key.
+    pub fn insist(&mut self, ctx: &mut Context, path: Vec<EntityId>, by: u64) -> u64 {
+        self.value += by;
+        let Some((next, rest)) = path.split_first() else {
+            return self.value;
+        };
+        let arguments = Relay {
+            path: rest.to_vec(),
+            by,
+        };
+        let answer: Result<u64, CallFailure> = ctx.call(next, "insist", &arguments);
+        self.value + answer.expect("the other answers")
+    }
+
     /// Calls another's `spin` and waits at most `within_ms` for it; says how that ended.
     pub fn call_slow(
         &mut self,
