@@ -299,7 +299,7 @@ async fn an_entity_that_nobody_has_called_cannot_be_released() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compile_bomb_is_stopped_and_the_others_go_on_meanwhile() {
-    let f = Hostile::start_with("compile_s_max = 5");
+    let f = Hostile::start_with("compile_s_max = 4");
     let mut deploying = std::pin::pin!(f.deploy_compile_bomb());
     let mut answered = 0;
     let answer = loop {
@@ -309,6 +309,6 @@ async fn a_compile_bomb_is_stopped_and_the_others_go_on_meanwhile() {
         }
     };
     assert!(answered > 0, "nobody was answered while it compiled");
-    let limit = "5 s of processor time";
+    let limit = "4 s of processor time";
     assert_error(&answer, 422, "component_refused", limit);
 }

@@ -167,7 +167,7 @@ impl Hostile {
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A component with one function that keeps thousands of values alive at once: a register allocator's nightmare.
+/// A component with functions that keep thousands of values alive at once: a register allocator's nightmare.
 fn compile_bomb() -> Vec<u8> {
     const VALUES: usize = 20_000;
     let sum = |n: usize| {
@@ -178,9 +178,8 @@ fn compile_bomb() -> Vec<u8> {
     let used = |n: usize| format!("(local.set 0 (i32.xor (local.get 0) (local.get {n})))");
     let uses: String = (1..VALUES).map(used).collect();
     let locals = "i32 ".repeat(VALUES);
-    let body = format!("{sums} {uses}").repeat(12);
-    let text = format!(
-        r#"(component (core module (func (export "f") (param i32) (result i32) (local {locals}) {body} (local.get 0))))"#
-    );
+    let body = format!("{sums} {uses}").repeat(20);
+    let function = format!("(func (param i32) (result i32) (local {locals}) {body} (local.get 0))");
+    let text = format!("(component (core module {}))", function.repeat(3));
     wat::parse_str(text).expect("the text is a component")
 }
