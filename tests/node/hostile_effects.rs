@@ -188,7 +188,11 @@ async fn a_deadline_that_passes_while_a_turn_waits_ends_the_turn() {
     let deadline = [("entia-deadline-ms", "200")];
     let path = "/v1/entities/waiting/a/call";
     let answer = f.wire.send("POST", path, &deadline, spin).await;
-    assert_error(&answer, 504, "deadline_exceeded", "while the call ran");
+    // Both wait until the same instant: the entity's own answer, that its call had none in time, may be the first.
+    match answer.body.as_str() {
+        Some(said) => assert!(said.starts_with("deadline_exceeded: "), "{said}"),
+        None => assert_error(&answer, 504, "deadline_exceeded", "while the call ran"),
+    }
     let value = f.wire.call("waiting/a/value", "{}").await;
     assert_eq!(value.body.as_u64(), Some(0), "{:?}", value.body);
     let took = began.elapsed();
