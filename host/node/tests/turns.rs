@@ -3,16 +3,19 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use std::path::{Path, PathBuf};
+mod fixture;
+
 use std::time::{Duration, Instant};
 
 use entia_api::body::DeployOptions;
 use entia_api::client::Client;
-use entia_node::{Node, NodeConfig, Ticket};
+use entia_node::{Node, Ticket};
 use entia_protocol::{
     CallError, Caller, CommandKey, Durability, EntityId, Envelope, KindName, Payload,
 };
-use entia_wasm::compile::{self, Compiler};
+use entia_wasm::compile;
+
+use fixture::{config, guest};
 
 /// Not a test of its own: the node's compiler is this program again, told to run this.
 #[test]
@@ -20,23 +23,6 @@ fn compile_in_a_child_process() {
     if std::env::var_os("ENTIA_COMPILE_INPUT").is_some() {
         std::process::exit(compile::child().into());
     }
-}
-
-fn config(dir: &Path) -> NodeConfig {
-    let arguments = ["compile_in_a_child_process", "--exact", "--nocapture"].map(Into::into);
-    let compiler = Compiler::new(std::env::current_exe().unwrap(), arguments.to_vec());
-    let mut config = NodeConfig::new(dir.to_owned(), compiler);
-    config.http.set_port(0);
-    config
-}
-
-fn guest(name: &str) -> PathBuf {
-    let built = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../target/guests/wasm32-wasip2/guest"
-    );
-    let dir = std::env::var_os("ENTIA_GUESTS").map_or_else(|| built.into(), PathBuf::from);
-    dir.join(name).with_extension("wasm")
 }
 
 async fn deploy(

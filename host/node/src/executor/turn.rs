@@ -5,17 +5,18 @@
 //!   timer ─────┘            └─ waits for another entity: poll, when woken
 //! ```
 
-use std::collections::BTreeMap;
+mod job;
+
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use entia_protocol::{
-    CallError, Caller, CommandKey, Digest, Durability, EntityId, Envelope, IdempotencyId,
-    IdempotencyRecord, IdempotencyWindow, Lookup, Payload, TimerRecord,
+    CallError, Caller, CommandKey, Digest, Durability, Envelope, IdempotencyId, IdempotencyWindow,
+    Lookup, Payload,
 };
 use entia_storage::{EntityCommit, StateChange};
-use entia_wasm::{Calls, Effects, Host, Input, Instance, Turn};
+use entia_wasm::Effects;
 
 use super::Shared;
 use super::activation::Activation;
@@ -24,34 +25,9 @@ use super::cell::{Cell, MessageAnswer, RETRY_AFTER_MS, Resume, Work};
 use super::delivery::{Answer, Begun, Delivery, Reply};
 use super::message;
 use crate::catalog::{Kind, KindVersion};
+use job::Command;
 
-/// A turn under way: what is needed to end it.
-pub(super) struct Job {
-    kind: Arc<Kind>,
-    version: Arc<KindVersion>,
-    command: Command,
-    /// What makes a repetition recognisable; none for queries and commands that nobody can repeat.
-    id: Option<(IdempotencyId, Digest)>,
-    query: bool,
-    /// A message: nobody reads its result.
-    message: bool,
-    began: Instant,
-    now_ms: u64,
-    deadline: Instant,
-    /// Of a call; nobody waits for a timer.
-    reply: Option<Reply>,
-}
-
-/// What a turn executes.
-#[derive(Clone)]
-enum Command {
-    Call(Envelope),
-    Fire {
-        timer: TimerRecord,
-        caller: Caller,
-        key: CommandKey,
-    },
-}
+pub(super) use job::Job;
 
 /// What work ends in: written and sent when others have been shown what became of the entity.
 #[derive(Default)]
@@ -397,30 +373,6 @@ fn execute(
     Leaving::default()
 }
 
-/// What a waiting turn hands to the guest, apart from its job, which ends it.
-struct OwnedTurn {
-    command: Command,
-    query: bool,
-    deadline: Instant,
-}
-
-impl OwnedTurn {
-    async fn run(
-        self,
-        host: Arc<Host>,
-        mut instance: Instance,
-        timers: Arc<BTreeMap<String, usize>>,
-        pending: (usize, usize),
-        calls: Arc<dyn Calls>,
-    ) -> (Instance, Answer) {
-        let turn = self
-            .command
-            .turn(self.query, self.deadline, &timers, pending, Some(&calls));
-        let answer = host.handle_waiting(&mut instance, &turn).await;
-        (instance, answer)
-    }
-}
-
 /// Ends a turn: what it did is committed and answered, or undone.
 fn end(
     shared: &Arc<Shared>,
@@ -524,109 +476,6 @@ fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activatio
         loaded.agenda.apply(&cell.id, effects, job.now_ms, after);
     }
     loaded.agenda_changed();
-}
-
-impl Job {
-    fn turn<'a>(
-        &'a self,
-        timers: &'a Arc<BTreeMap<String, usize>>,
-        pending: (usize, usize),
-        calls: Option<&'a Arc<dyn Calls>>,
-    ) -> Turn<'a> {
-        self.command
-            .turn(self.query, self.deadline, timers, pending, calls)
-    }
-
-    /// A copy of what the guest is handed, for a turn that waits.
-    fn owned(&self) -> OwnedTurn {
-        OwnedTurn {
-            command: self.command.clone(),
-            query: self.query,
-            deadline: self.deadline,
-        }
-    }
-
-    /// Whether something outside the entity has happened with this turn that a later failure could not undo: an effect, or
-    /// that a timer, a message or another entity's call is done with.
-    fn is_final(&self, effects: &Effects) -> bool {
-        let from_within = match &self.command {
-            Command::Fire { .. } => true,
-            Command::Call(envelope) => self.message || matches!(envelope.caller, Caller::Entity(_)),
-        };
-        from_within || !effects.is_empty() || self.version.component.waits()
-    }
-
-    /// Who waits for the turn.
-    fn chain(&self) -> Vec<EntityId> {
-        match &self.command {
-            Command::Call(envelope) => envelope.chain.clone(),
-            Command::Fire { .. } => Vec::new(),
-        }
-    }
-
-    fn record(&self, answer: &Answer) -> Option<IdempotencyRecord> {
-        let (id, arguments) = self.id.clone()?;
-        Some(IdempotencyRecord {
-            id,
-            arguments,
-            answer: match answer {
-                // Nobody reads it, and a long one would push other commands out of the entity's memory.
-                Ok(_) if self.message => Ok(Payload::default()),
-                Ok(payload) => Ok(payload.clone()),
-                Err(CallError::Rejected(rejection)) => Err(rejection.clone()),
-                Err(other) => unreachable!("a turn that ended well answers or refuses: {other}"),
-            },
-            at_ms: self.now_ms,
-        })
-    }
-}
-
-impl Command {
-    fn turn<'a>(
-        &'a self,
-        query: bool,
-        deadline: Instant,
-        timers: &'a Arc<BTreeMap<String, usize>>,
-        (sends_pending, sends_pending_bytes): (usize, usize),
-        calls: Option<&'a Arc<dyn Calls>>,
-    ) -> Turn<'a> {
-        let (input, caller, key, attempt, deadline_left_ms) = match self {
-            Self::Call(envelope) => (
-                Input::Call {
-                    method: &envelope.method,
-                    arguments: &envelope.arguments,
-                },
-                &envelope.caller,
-                &envelope.key,
-                envelope.attempt,
-                envelope.deadline_left_ms,
-            ),
-            Self::Fire { timer, caller, key } => (
-                Input::Timer {
-                    name: &timer.name,
-                    fire: timer.fire,
-                    payload: &timer.payload,
-                },
-                caller,
-                key,
-                1,
-                left_ms(deadline),
-            ),
-        };
-        Turn {
-            input,
-            caller,
-            key,
-            attempt,
-            deadline_left_ms,
-            deadline,
-            query,
-            timers,
-            sends_pending,
-            sends_pending_bytes,
-            calls,
-        }
-    }
 }
 
 /// Refuses an entity in quarantine.
