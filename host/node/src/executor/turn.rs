@@ -6,15 +6,13 @@
 //! ```
 
 mod job;
+mod prepare;
 
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use entia_protocol::{
-    CallError, Caller, CommandKey, Digest, Durability, Envelope, IdempotencyId, IdempotencyWindow,
-    Lookup, Payload,
-};
+use entia_protocol::{CallError, Caller, CommandKey, Durability, Payload};
 use entia_storage::{EntityCommit, StateChange};
 use entia_wasm::Effects;
 
@@ -26,8 +24,10 @@ use super::delivery::{Answer, Begun, Delivery, Reply};
 use super::message;
 use crate::catalog::{Kind, KindVersion};
 use job::Command;
+use prepare::{Prepared, admit, prepare, start};
 
 pub(super) use job::Job;
+pub(super) use prepare::unknown_method;
 
 /// What work ends in: written and sent when others have been shown what became of the entity.
 #[derive(Default)]
@@ -204,68 +204,6 @@ fn call(
             execute(shared, cell, activation, job)
         }
         Err(error) => Leaving::answer(reply, Err(error)),
-    }
-}
-
-/// What is to be done with a call.
-enum Prepared {
-    /// It ran before.
-    Answered(Answer),
-    Run {
-        id: Option<(IdempotencyId, Digest)>,
-        query: bool,
-        now_ms: u64,
-    },
-}
-
-/// Decides whether a call runs, and starts the entity for it. An error means that nothing ran.
-fn prepare(
-    shared: &Shared,
-    cell: &Cell,
-    activation: &mut Activation,
-    version: &KindVersion,
-    envelope: &Envelope,
-) -> Result<Prepared, CallError> {
-    let method = version.record.description.method(&envelope.method);
-    let method = method.ok_or_else(|| unknown_method(version, &envelope.method))?;
-    admit(cell, activation)?;
-    let now_ms = now_ms();
-    let loaded = activation.load(&shared.store, &cell.id, version.record.durability)?;
-    let id = (!method.query && envelope.key.repeatable()).then(|| {
-        let id = IdempotencyId {
-            method: envelope.method.clone(),
-            key: envelope.key.clone(),
-        };
-        (id, envelope.arguments.digest())
-    });
-    if let Some((id, arguments)) = &id {
-        match loaded.window.lookup(id, arguments, now_ms) {
-            Lookup::Replay(answer) => {
-                let answer = answer.clone().map_err(CallError::Rejected);
-                return Ok(Prepared::Answered(answer));
-            }
-            Lookup::Reused => return Err(IdempotencyWindow::reused(id)),
-            Lookup::New => {}
-        }
-    }
-    start(shared, cell, activation, version, now_ms)?;
-    Ok(Prepared::Run {
-        id,
-        query: method.query,
-        now_ms,
-    })
-}
-
-fn start(
-    shared: &Shared,
-    cell: &Cell,
-    activation: &mut Activation,
-    version: &KindVersion,
-    now_ms: u64,
-) -> Result<(), CallError> {
-    match activation.start(&shared.host, &cell.id, version) {
-        Ok(_started) => Ok(()),
-        Err(error) => Err(activation.fail(&cell.id, error, now_ms)),
     }
 }
 
@@ -476,27 +414,6 @@ fn apply(cell: &Cell, job: &Job, effects: Effects, loaded: &mut super::activatio
         loaded.agenda.apply(&cell.id, effects, job.now_ms, after);
     }
     loaded.agenda_changed();
-}
-
-/// Refuses an entity in quarantine.
-fn admit(cell: &Cell, activation: &Activation) -> Result<(), CallError> {
-    match activation.quarantine.refusal(Instant::now()) {
-        None => Ok(()),
-        Some(quarantined) => Err(CallError::Quarantined {
-            entity: cell.id.clone(),
-            reason: quarantined.reason,
-            retry_after_ms: left_ms(quarantined.until),
-        }),
-    }
-}
-
-pub(super) fn unknown_method(version: &KindVersion, method: &str) -> CallError {
-    let methods = &version.record.description.methods;
-    CallError::UnknownMethod {
-        kind: version.record.name.clone(),
-        method: method.to_owned(),
-        known: methods.iter().map(|method| method.name.clone()).collect(),
-    }
 }
 
 fn forget(
