@@ -10,6 +10,8 @@
 //! ```
 
 mod call_error;
+pub mod cluster;
+pub mod control;
 mod digest;
 mod effects;
 mod envelope;
