@@ -154,6 +154,8 @@ pub enum Ownership {
         handoff: HandoffId,
         /// What was shipped for it.
         transfer: TransferId,
+        /// What the target has stamped it with: from there on the records in its ledger count.
+        stamp: Epoch,
         /// Who has it.
         from: Home,
         /// Who gets it.

@@ -458,6 +458,9 @@ pub struct ShardMove {
     pub term: Term,
     /// Names what is shipped.
     pub transfer: TransferId,
+    /// What the target stamps the records with: what was committed when the coordinator planned this, and never the same for two
+    /// transfers of one shard. So what an earlier transfer left behind is told apart.
+    pub stamp: Epoch,
     /// To whom.
     pub to: Home,
     /// Which, with the epoch under which the source owns them.
@@ -469,6 +472,8 @@ pub struct ShardMove {
 pub struct Chunk {
     /// Names what is shipped.
     pub transfer: TransferId,
+    /// See [`ShardMove::stamp`].
+    pub stamp: Epoch,
     /// Of which shard.
     pub shard: ShardId,
     /// Counts the parts of this shard from 0, through precopy and stop phase.
