@@ -14,6 +14,9 @@
 mod receiver;
 mod shipment;
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeMap;
 
 use crate::cluster::{HandoffId, Message, NodeId, Record, ShardId, StoredRecord};

@@ -146,6 +146,11 @@ impl Receiver {
         if !self.incoming.contains_key(&key) && self.incoming.len() >= transfers_max(cx) {
             return;
         }
+        let known = self.incoming.get(&key);
+        let known = known.is_some_and(|incoming| incoming.parts.contains_key(&chunk.part));
+        if !known && digest_of_chunk(&chunk.records) != chunk.digest {
+            return;
+        }
         let ledger = ledger_of(cx, chunk.shard);
         let incoming = self.incoming.entry(key).or_insert_with(|| Incoming {
             from,
@@ -163,9 +168,6 @@ impl Receiver {
             if left == 0 {
                 self.acknowledge(from.node, chunk.transfer, chunk.shard, chunk.part);
             }
-            return;
-        }
-        if digest_of_chunk(&chunk.records) != chunk.digest {
             return;
         }
         let mut waiting = 0;
