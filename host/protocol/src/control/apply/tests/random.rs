@@ -94,7 +94,7 @@ impl Run {
     }
 
     fn step(&mut self) {
-        for _ in 0..5 {
+        for _ in 0..8 {
             self.states.work(&self.log.state, &mut self.random);
         }
         if let Some(command) = self.command() {
@@ -181,8 +181,11 @@ impl Run {
         }
     }
 
+    /// Every other seed has few deaths, so that handoffs get far.
     fn command(&mut self) -> Option<Command> {
+        let rough = self.seed.is_multiple_of(2) || self.random.one_in(10);
         match self.random.below(40) {
+            7..13 if !rough => self.begin(),
             0..2 => self.join(),
             2..7 => {
                 let member = self.member()?;
@@ -204,10 +207,10 @@ impl Run {
             12 => self.space(),
             13..20 => self.assign(),
             20..24 => self.begin(),
-            24 if self.random.one_in(2) => self.abort(),
+            24 if self.random.one_in(3) => self.abort(),
             24..29 => self.states.completion(&self.log.state, &mut self.random),
             29..33 => self.states.adoption(&self.log.state, &mut self.random),
-            33..35 => self.open(),
+            33..35 if rough || self.random.one_in(2) => self.open(),
             _ => self.random.pick(&self.past),
         }
     }
