@@ -11,6 +11,7 @@
 
 mod call_error;
 pub mod cluster;
+pub mod components;
 pub mod control;
 mod digest;
 mod effects;
@@ -20,10 +21,12 @@ mod idempotency;
 mod kind;
 mod limits;
 pub mod record;
+pub mod router;
 mod stored;
 pub mod transfer;
+pub mod waits;
 
-pub use call_error::{CallError, GuestLimit, Rejection, Subject};
+pub use call_error::{CallError, GuestLimit, Rejection, Subject, Unavailability};
 pub use digest::Digest;
 pub use effects::{DeadLetter, SendRecord, TimerRecord, wake_ms};
 pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};
