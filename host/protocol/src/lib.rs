@@ -12,6 +12,7 @@
 mod call_error;
 pub mod cluster;
 pub mod control;
+pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
@@ -19,6 +20,7 @@ mod id;
 mod idempotency;
 mod kind;
 mod limits;
+pub mod placement;
 pub mod record;
 mod stored;
 

@@ -233,13 +233,7 @@ impl Daemons {
     }
 
     /// Tells the region of a worker what to do about it, and moves it if it fails there.
-    fn tend(
-        &mut self,
-        cx: &Context<'_>,
-        roster: &Roster,
-        handoffs: &mut Handoffs,
-        shard: ShardId,
-    ) {
+    fn tend(&mut self, cx: &Context<'_>, roster: &Roster, handoffs: &mut Handoffs, shard: ShardId) {
         let Some((_, revision)) = daemon(cx.control, shard.space) else {
             return;
         };
@@ -272,7 +266,8 @@ impl Daemons {
                 _ => timing.worker,
             }
         };
-        self.timers.set(Timer::Worker(shard), cx.now.instant + again);
+        self.timers
+            .set(Timer::Worker(shard), cx.now.instant + again);
     }
 
     /// Proposes to forget the workers beyond a set's number, when none of them runs any more.
@@ -383,7 +378,8 @@ fn daemon(control: &ControlState, id: SpaceId) -> Option<(&Space, u64)> {
     }
 }
 
-fn shrinking(space: &Space) -> bool {
+/// Workers beyond its number still exist.
+pub(super) fn shrinking(space: &Space) -> bool {
     matches!(
         space.role,
         Role::Daemons {

@@ -34,7 +34,7 @@ use running::{Ending, Running};
 /// All moves.
 #[derive(Debug)]
 pub(super) struct Handoffs {
-    /// Transfers that were planned in this term.
+    /// The last transfer that was planned in this term.
     count: u64,
     precopies: BTreeMap<TransferId, Precopy>,
     running: BTreeMap<HandoffId, Running>,
@@ -78,13 +78,16 @@ enum Timer {
     Running(HandoffId),
 }
 
+/// How many transfers, as a power of two, one coordinator can plan before they could have numbers of its successor in the same term.
+const TRANSFERS_BITS: u32 = 24;
 /// How often the pause before a failed move is tried again is doubled.
 const COOLING_DOUBLINGS: u32 = 4;
 
 impl Handoffs {
-    pub(super) fn new(term: Term) -> Self {
+    pub(super) fn new(cx: &Context<'_>, term: Term) -> Self {
         Self {
-            count: 0,
+            // A node that restarts may lead in the term in which it led before: by the index its transfers are others.
+            count: cx.control.applied.0 << TRANSFERS_BITS,
             precopies: BTreeMap::new(),
             running: BTreeMap::new(),
             reserved: BTreeSet::new(),
@@ -134,11 +137,11 @@ impl Handoffs {
             self.reconcile(cx, id);
         }
         let mut found: BTreeMap<HandoffId, Vec<ShardId>> = BTreeMap::new();
-        for (&id, shard) in &cx.control.shards {
-            if let Ownership::Handoff { handoff, .. } = shard.ownership
+        for shard in cx.control.shards.moving() {
+            if let Some(Ownership::Handoff { handoff, .. }) = ownership(cx.control, shard)
                 && !self.running.contains_key(&handoff)
             {
-                found.entry(handoff).or_default().push(id);
+                found.entry(handoff).or_default().push(shard);
             }
         }
         for (id, shards) in found {
@@ -277,8 +280,9 @@ impl Handoffs {
         assert_eq!(seen, self.reserved, "reserved is what is shipped");
         for (id, running) in &self.running {
             for shard in running.shards() {
-                let found = cx.control.shards.get(&shard).map(|each| each.ownership);
-                let ours = matches!(found, Some(Ownership::Handoff { handoff, .. }) if handoff == *id);
+                let found = ownership(cx.control, shard);
+                let ours =
+                    matches!(found, Some(Ownership::Handoff { handoff, .. }) if handoff == *id);
                 assert!(ours, "{shard} is not in {id}: {found:?}");
                 assert!(seen.insert(shard), "{shard} moves twice");
             }
@@ -312,7 +316,7 @@ impl Handoffs {
         shards: &[(ShardId, Epoch)],
     ) {
         let moves = |shard: &ShardId| {
-            let found = cx.control.shards.get(shard).map(|each| each.ownership);
+            let found = ownership(cx.control, *shard);
             matches!(found, Some(Ownership::Handoff { handoff: h, .. }) if h == handoff)
         };
         let (moved, void): (Vec<ShardId>, Vec<ShardId>) =
@@ -442,6 +446,10 @@ pub(super) fn movable(
     };
     let may = owned && state && from != to && target.status == Status::Up;
     (may && !retiring(control, shard)).then_some(record.epoch)
+}
+
+fn ownership(control: &ControlState, shard: ShardId) -> Option<Ownership> {
+    control.shards.get(&shard).map(|record| record.ownership)
 }
 
 /// Whether a node may get shards now.

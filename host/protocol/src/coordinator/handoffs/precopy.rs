@@ -75,12 +75,7 @@ impl Precopy {
     }
 
     /// Says again what was not answered. `wanted`: the move is still a good idea.
-    pub(super) fn tick(
-        &mut self,
-        cx: &Context<'_>,
-        wanted: bool,
-        orders: &mut Orders,
-    ) -> Verdict {
+    pub(super) fn tick(&mut self, cx: &Context<'_>, wanted: bool, orders: &mut Orders) -> Verdict {
         match self.step {
             Step::Shipping if wanted && cx.now.instant < self.deadline => {
                 orders.send(self.from.node, Message::Precopy(self.order()));
@@ -152,7 +147,10 @@ impl Precopy {
     }
 
     fn listed(&self) -> Vec<(ShardId, Epoch)> {
-        self.shards.iter().map(|(&id, &epoch)| (id, epoch)).collect()
+        self.shards
+            .iter()
+            .map(|(&id, &epoch)| (id, epoch))
+            .collect()
     }
 
     fn propose(&self, orders: &mut Orders) {
