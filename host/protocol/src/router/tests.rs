@@ -1,290 +1,17 @@
 //! One router, told by hand what the network and the control log say. What it does is compared as text:
-//! `n2 e10/3 c` is the call `c` sent to node 2 with number 3 in the lane of epoch 10; `c: ok` is its answer.
+//! `n2 e10/3 c` is the call `c` sent to node 2 with number 3 in the lane of epoch 10; `c: ok` is its answer, and
+//! `c: deadline_exceeded?` an error after which it may have run.
 
 use std::time::Duration;
 
-use crate::cluster::{
-    Boot, Epoch, HandoffId, Home, Identity, Incarnation, Index, Now, Reply, Settings, SpaceId,
-    Term, TransferId,
-};
-use crate::control::{Assignment, Member, Ownership, Shard, Space, Status};
-use crate::{Caller, CommandKey, Digest, Durability, KindName};
+use crate::cluster::{Incarnation, Index, Message, NodeId, Term};
+use crate::control::Command;
 
-use super::*;
+use super::Action;
+use rig::{Rig, SHARD, envelope, home, member};
 
 mod random;
-
-const SHARD: ShardId = ShardId {
-    space: SpaceId(1),
-    number: 0,
-};
-
-pub(super) fn home(node: u64, incarnation: u64) -> Home {
-    Home {
-        node: NodeId(node),
-        incarnation: Incarnation(incarnation),
-    }
-}
-
-pub(super) fn member(node: u64, incarnation: u64) -> Member {
-    let boot = Boot {
-        cluster: Default::default(),
-        node: NodeId(node),
-        process: incarnation,
-        machine: 0,
-        directory: 0,
-        disk: node,
-        address: Default::default(),
-        zone: String::new(),
-        version: 1,
-        protocol: crate::cluster::ProtocolRange { min: 1, max: 1 },
-    };
-    Member {
-        incarnation: Incarnation(incarnation),
-        boot: Arc::new(boot),
-        status: Status::Up,
-        since: Index(incarnation),
-        ledger: None,
-    }
-}
-
-/// Three members, the third of which coordinates, and a kind with one shard that nobody owns.
-pub(super) fn control() -> ControlState {
-    let mut control = ControlState::new(Default::default());
-    control.applied = Index(10);
-    control.coordinator = Term {
-        number: 1,
-        node: NodeId(3),
-    };
-    for node in 1..=3 {
-        control.members.insert(NodeId(node), member(node, node));
-    }
-    let space = Space {
-        name: KindName::new("account").unwrap(),
-        component: Digest::of(b""),
-        version: 1,
-        durability: Durability::Durable,
-        shards: 1,
-        role: Role::Kind,
-    };
-    control.spaces.insert(SHARD.space, space);
-    let shard = Shard {
-        epoch: Epoch(0),
-        since: Epoch(0),
-        sources: Vec::new(),
-        ownership: Ownership::Unassigned,
-    };
-    control.shards.insert(SHARD, shard);
-    control
-}
-
-pub(super) fn envelope(entity: &str, method: &str, chain: &[&str]) -> Arc<Envelope> {
-    Arc::new(Envelope {
-        entity: entity.parse().unwrap(),
-        method: method.to_owned(),
-        arguments: Payload::default(),
-        caller: Caller::Anonymous,
-        key: CommandKey::Client(method.to_owned()),
-        attempt: 1,
-        deadline_left_ms: 0,
-        chain: chain.iter().map(|id| id.parse().unwrap()).collect(),
-    })
-}
-
-struct Rig {
-    router: Router<String>,
-    control: ControlState,
-    settings: Settings,
-    me: Identity,
-    now: Instant,
-}
-
-impl Rig {
-    fn new() -> Self {
-        Self {
-            router: Router::new(),
-            control: control(),
-            settings: Settings::lan(),
-            me: Identity {
-                node: NodeId(1),
-                incarnation: Incarnation(1),
-            },
-            now: Instant(1_000_000_000_000),
-        }
-    }
-
-    /// Node 2 owns the shard under epoch 11.
-    fn served() -> Self {
-        let mut rig = Self::new();
-        rig.assign(home(2, 2));
-        rig
-    }
-
-    fn input(&mut self, input: impl FnOnce(&mut Router<String>, &Context<'_>)) {
-        let cx = Context {
-            now: Now {
-                instant: self.now,
-                utc_ms: 0,
-            },
-            control: &self.control,
-            settings: &self.settings,
-            me: self.me,
-            lease_until: Instant(u64::MAX),
-        };
-        input(&mut self.router, &cx);
-        self.router.check_invariants(&cx);
-    }
-
-    fn submit(&mut self, label: &str, envelope: Arc<Envelope>, ms: u64) {
-        let deadline = self.now + Duration::from_millis(ms);
-        let call = OutCall { envelope, deadline };
-        self.input(|router, cx| router.handle_call(cx, call, label.to_owned()));
-    }
-
-    fn call(&mut self, label: &str) {
-        self.submit(label, envelope("account/a", label, &[]), 60_000);
-    }
-
-    fn message(&mut self, from: Home, message: Message) {
-        self.input(|router, cx| router.handle_message(cx, from, &message));
-    }
-
-    fn reply(&mut self, from: Home, epoch: u64, seq: u64) {
-        let reply = Reply {
-            shard: SHARD,
-            epoch: Epoch(epoch),
-            seq,
-            answer: Arc::new(Ok(Payload::default())),
-        };
-        self.message(from, Message::Reply(reply));
-    }
-
-    fn moved(&mut self, from: Home, epoch: u64, seq: u64, to: Option<(u64, Home, u64)>) {
-        let to = to.map(|(index, home, epoch)| (Index(index), home, Epoch(epoch)));
-        self.message(
-            from,
-            Message::Moved {
-                shard: SHARD,
-                epoch: Epoch(epoch),
-                seq,
-                to,
-            },
-        );
-    }
-
-    fn hint(&mut self, index: u64, to: Option<(Home, u64)>) {
-        self.message(
-            home(3, 3),
-            Message::ShardHome {
-                shard: SHARD,
-                index: Index(index),
-                home: to.map(|(home, epoch)| (home, Epoch(epoch))),
-            },
-        );
-    }
-
-    /// Applies an entry whose effect is `change`.
-    fn apply(&mut self, command: Command, change: impl FnOnce(&mut ControlState, Index)) {
-        self.control.applied.0 += 1;
-        let index = self.control.applied;
-        change(&mut self.control, index);
-        let entry = Entry {
-            index,
-            term: self.control.coordinator,
-            command,
-        };
-        self.input(|router, cx| router.handle_applied(cx, &entry));
-    }
-
-    /// The shard has another owner, under an epoch that is the index of the entry.
-    fn assign(&mut self, home: Home) {
-        let after = self.control.shards[&SHARD].epoch;
-        let assignment = Assignment {
-            shard: SHARD,
-            after,
-            home,
-        };
-        let shards = vec![assignment];
-        self.apply(Command::Assign { shards }, |control, index| {
-            let shard = control.shards.get_mut(&SHARD).unwrap();
-            shard.epoch = Epoch(index.0);
-            shard.ownership = Ownership::Owned { home };
-        });
-    }
-
-    /// The shard begins to move.
-    fn begin(&mut self, from: Home, to: Home) {
-        let transfer = TransferId::default();
-        let command = Command::BeginHandoff {
-            transfer,
-            from,
-            to,
-            shards: vec![(SHARD, self.control.shards[&SHARD].epoch)],
-        };
-        self.apply(command, |control, index| {
-            control.shards.get_mut(&SHARD).unwrap().ownership = Ownership::Handoff {
-                handoff: HandoffId(index.0),
-                transfer,
-                from,
-                to,
-            };
-        });
-    }
-
-    fn down(&mut self, member: Home) {
-        self.apply(Command::Down { member }, |control, _| {
-            control.members.get_mut(&member.node).unwrap().status = Status::Down;
-            let shard = control.shards.get_mut(&SHARD).unwrap();
-            if shard.ownership == (Ownership::Owned { home: member }) {
-                shard.ownership = Ownership::Unassigned;
-            }
-        });
-    }
-
-    /// Lets time pass, to the nanosecond at which something is due.
-    fn pass(&mut self, ms: u64) {
-        let end = self.now + Duration::from_millis(ms);
-        while let Some(at) = self.router.poll_timeout().filter(|&at| at <= end) {
-            self.now = self.now.max(at);
-            self.input(|router, cx| router.handle_timeout(cx));
-        }
-        self.now = end;
-    }
-
-    /// What was done since this was asked last.
-    fn out(&mut self) -> Vec<String> {
-        let actions = std::iter::from_fn(|| self.router.poll_action());
-        let text = actions.map(|action| match action {
-            Action::Send {
-                to,
-                message: Message::Call(call),
-            } => format!("{to} {}/{} {}", call.epoch, call.seq, call.envelope.method),
-            Action::Send {
-                to,
-                message: Message::ShardHomeQuery { .. },
-            } => format!("{to} where?"),
-            Action::Send { message, .. } => panic!("{message:?}"),
-            Action::Answer { reply, answer } => match &*answer {
-                Ok(_) => format!("{reply}: ok"),
-                Err(error) if error.may_have_run() => format!("{reply}: {}?", error.code()),
-                Err(error) => format!("{reply}: {}", error.code()),
-            },
-        });
-        text.collect()
-    }
-
-    fn lowest(&mut self) -> Vec<(u64, u64)> {
-        let actions = std::iter::from_fn(|| self.router.poll_action());
-        let calls = actions.filter_map(|action| match action {
-            Action::Send {
-                message: Message::Call(call),
-                ..
-            } => Some((call.seq, call.lowest)),
-            _ => None,
-        });
-        calls.collect()
-    }
-}
+pub(crate) mod rig;
 
 const NOTHING: [&str; 0] = [];
 
@@ -456,7 +183,10 @@ fn a_deadline_tells_whether_the_call_was_ever_sent() {
     rig.submit("a", envelope("account/a", "a", &[]), 100);
     rig.submit("late", envelope("account/a", "late", &[]), 0);
     rig.pass(100);
-    assert_eq!(rig.out(), ["late: deadline_exceeded", "a: deadline_exceeded"]);
+    assert_eq!(
+        rig.out(),
+        ["late: deadline_exceeded", "a: deadline_exceeded"]
+    );
     rig.assign(home(2, 2));
     rig.submit("b", envelope("account/a", "b", &[]), 100);
     rig.pass(100);
@@ -594,7 +324,9 @@ fn calls_that_somebody_waits_for_go_to_a_home_that_drains() {
     assert_eq!(rig.out(), NOTHING);
     rig.assign(home(3, 3));
     let labels = ["a", "b", "c", "d", "e"].into_iter().zip(1..);
-    let all: Vec<_> = labels.map(|(label, seq)| format!("n3 e12/{seq} {label}")).collect();
+    let all: Vec<_> = labels
+        .map(|(label, seq)| format!("n3 e12/{seq} {label}"))
+        .collect();
     assert_eq!(rig.out(), all);
 }
 
@@ -652,13 +384,21 @@ fn calls_of_a_kind_that_is_dropped_end() {
 fn messages_about_what_nobody_asked_change_nothing() {
     let mut rig = Rig::served();
     rig.reply(home(2, 2), 11, 1);
-    rig.moved(home(2, 2), u64::MAX, u64::MAX, Some((u64::MAX, home(9, 9), u64::MAX)));
+    rig.moved(
+        home(2, 2),
+        u64::MAX,
+        u64::MAX,
+        Some((u64::MAX, home(9, 9), u64::MAX)),
+    );
     rig.hint(u64::MAX, Some((home(9, 9), u64::MAX)));
-    rig.message(home(2, 2), Message::Downed {
-        term: Term::default(),
-        incarnation: Incarnation(1),
-        index: Index(1),
-    });
+    rig.message(
+        home(2, 2),
+        Message::Downed {
+            term: Term::default(),
+            incarnation: Incarnation(1),
+            index: Index(1),
+        },
+    );
     rig.call("a");
     assert_eq!(rig.out(), ["n2 e11/1 a"]);
 }
