@@ -12,13 +12,16 @@
 mod call_error;
 pub mod cluster;
 pub mod control;
+pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
 mod id;
 mod idempotency;
 mod kind;
+pub mod lease;
 mod limits;
+pub mod membership;
 pub mod record;
 mod stored;
 
