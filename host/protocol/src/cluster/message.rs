@@ -361,6 +361,14 @@ pub struct Boot {
     pub protocol: ProtocolRange,
 }
 
+impl Boot {
+    /// Whether this process can only run because that one does not any more: it has locked the same directory on the same machine.
+    pub fn proves_death_of(&self, other: &Self) -> bool {
+        let place = |boot: &Self| (boot.node, boot.machine, boot.directory, boot.disk);
+        place(self) == place(other) && self.process != other.process
+    }
+}
+
 /// Where a node is reached: `IP:PORT` each.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeAddress {
