@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use crate::cluster::{Context, Home, Instant, LedgerId, NodeId};
+use crate::cluster::{Context, Instant, LedgerId, NodeId};
 use crate::control::{Command, ControlState, Entry, Ledger, Member, Replica, Status};
 
 use super::Action;
@@ -46,17 +46,15 @@ struct Keeper<'a> {
 }
 
 impl Ledgers {
-    /// A new coordinator's.
-    pub fn new(cx: &Context<'_>) -> Self {
-        let mut ledgers = Self {
+    /// A new coordinator's. It looks at the members when it is told the control state.
+    pub fn new() -> Self {
+        Self {
             down: BTreeMap::new(),
             proposed: BTreeMap::new(),
             better: BTreeMap::new(),
             due: None,
             actions: VecDeque::new(),
-        };
-        ledgers.look(cx);
-        ledgers
+        }
     }
 
     /// An entry was applied.
@@ -218,10 +216,7 @@ impl Ledgers {
         {
             return;
         }
-        let home = Home {
-            node,
-            incarnation: member.incarnation,
-        };
+        let home = member.home();
         let replicas = choose(node, member, keepers);
         let after = member.ledger;
         let unchanged = after
@@ -239,6 +234,12 @@ impl Ledgers {
         };
         self.proposed.insert(node, (command.clone(), now));
         self.actions.push_back(Action::Propose(command));
+    }
+}
+
+impl Default for Ledgers {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{Context, Home, Index, Instant, Message, MetaDelta, NodeId, Peer, Term};
-use crate::control::{Command, Entry, Member, Status};
+use crate::control::{Command, Entry, Status};
 use crate::lease::{Granter, granter};
 
 use super::Action;
@@ -62,7 +62,7 @@ impl Roster {
         };
         for (&node, member) in &cx.control.members {
             if member.status != Status::Down {
-                roster.granter.inherit(cx, home_of(node, member));
+                roster.granter.inherit(cx, member.home());
             }
             roster.refresh(cx, node);
         }
@@ -297,7 +297,7 @@ impl Roster {
         let before = seat.life.take();
         let member = cx.control.members.get(&node);
         if let Some(member) = member {
-            let home = home_of(node, member);
+            let home = member.home();
             let mut life = match before.clone() {
                 Some(life) if life.home == home => life,
                 before => {
@@ -420,13 +420,6 @@ impl Roster {
                 granter::Action::Barrier { id } => Action::Barrier { id },
             });
         }
-    }
-}
-
-fn home_of(node: NodeId, member: &Member) -> Home {
-    Home {
-        node,
-        incarnation: member.incarnation,
     }
 }
 

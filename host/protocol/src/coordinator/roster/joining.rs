@@ -13,8 +13,8 @@ use std::sync::Arc;
 use crate::cluster::{Boot, Context, JoinRefusal, Message, Peer};
 use crate::control::Status;
 
+use super::Roster;
 use super::seat::Candidate;
-use super::{Roster, home_of};
 
 /// How many nodes may be members, or wait to be.
 const SEATS_MAX: usize = 10_000;
@@ -45,7 +45,7 @@ impl Roster {
         }
         // Its predecessor's leases end one way or the other.
         if let Some(member) = member {
-            self.granter.stop(cx, home_of(node, member));
+            self.granter.stop(cx, member.home());
         }
         let seat = self.seats.entry(node).or_default();
         seat.candidate = Some(Candidate {

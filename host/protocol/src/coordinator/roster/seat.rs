@@ -87,10 +87,3 @@ impl Life {
         }
     }
 }
-
-/// Whether the existence of `newer` proves that the process of `older` is gone: both need the lock of one directory. A cloned machine or
-/// a copied directory proves nothing.
-pub(super) fn proves_death(newer: &Boot, older: &Boot) -> bool {
-    let place = |boot: &Boot| (boot.machine, boot.directory, boot.disk);
-    place(newer) == place(older) && newer.process > older.process
-}

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::cluster::{Context, Home, Instant, LedgerId, Mutant, NodeId};
-use crate::control::{Command, ControlState, Ledger, Ownership, Status};
+use crate::cluster::{Context, Home, Instant, Mutant, NodeId};
+use crate::control::{Command, ControlState, Ledger, Status};
 
 use super::super::Action;
-use super::seat::{self, Life, Seat};
+use super::seat::{Life, Seat};
 use super::{Roster, voting};
 
 impl Roster {
@@ -65,7 +65,7 @@ impl Roster {
         }
         if let Some(boot) = boot {
             let known = &cx.control.members.get(&node)?.boot;
-            if seat::proves_death(&boot, known) {
+            if boot.process > known.process && boot.proves_death_of(known) {
                 return Some(Command::Join { boot, after });
             }
         }
@@ -102,11 +102,8 @@ impl Roster {
     /// Whether the cluster would lose something if this member, which wants to go, went now.
     fn needed(&self, cx: &Context<'_>, home: Home) -> bool {
         let control = cx.control;
-        let owns = control.shards.values().any(|shard| match shard.ownership {
-            Ownership::Unassigned => false,
-            Ownership::Owned { home: owner } => owner == home,
-            Ownership::Handoff { from, to, .. } => from == home || to == home,
-        });
+        let shards = &control.shards;
+        let owns = shards.owned_by(home).next().is_some() || shards.incoming(home).next().is_some();
         owns || voting::needed(cx, home.node) || keeps(control, home)
     }
 
@@ -159,7 +156,8 @@ fn keeps(control: &ControlState, home: Home) -> bool {
                 .live(ledger.home)
                 .is_some_and(|writer| writer.ledger == Some(id));
         has && (written
-            || (others(control, ledger, home) < ledger.read_quorum() && read(control, id)))
+            || (others(control, ledger, home) < ledger.read_quorum()
+                && control.shards.sourced_from(id).next().is_some()))
     })
 }
 
@@ -173,10 +171,4 @@ fn others(control: &ControlState, ledger: &Ledger, home: Home) -> usize {
             })
     });
     there.count()
-}
-
-/// Whether states of some shard may be in this ledger and nowhere else.
-fn read(control: &ControlState, ledger: LedgerId) -> bool {
-    let mut shards = control.shards.values();
-    shards.any(|shard| shard.sources.iter().any(|source| source.ledger == ledger))
 }
