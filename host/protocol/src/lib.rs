@@ -17,6 +17,7 @@ mod effects;
 mod envelope;
 mod id;
 mod idempotency;
+pub mod journal;
 mod kind;
 mod limits;
 pub mod record;
