@@ -19,6 +19,7 @@ mod effects;
 mod envelope;
 mod id;
 mod idempotency;
+pub mod journal;
 mod kind;
 pub mod lease;
 mod limits;
