@@ -11,7 +11,9 @@
 
 mod call_error;
 pub mod cluster;
+pub mod components;
 pub mod control;
+pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
@@ -21,11 +23,14 @@ mod idempotency;
 pub mod journal;
 mod kind;
 mod limits;
+pub mod placement;
 pub mod record;
+pub mod router;
 mod stored;
 pub mod transfer;
+pub mod waits;
 
-pub use call_error::{CallError, GuestLimit, Rejection, Subject};
+pub use call_error::{CallError, GuestLimit, Rejection, Subject, Unavailability};
 pub use digest::Digest;
 pub use effects::{DeadLetter, SendRecord, TimerRecord, wake_ms};
 pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};
