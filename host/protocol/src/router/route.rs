@@ -183,10 +183,10 @@ impl Route {
         }
     }
 
-    /// This node is another sender from now on.
+    /// This node is another sender from now on, and its lane a new one to the home. The numbers go on, so that no late answer to
+    /// the former sender looks like one to this.
     pub(super) fn restart(&mut self) {
         self.recall();
-        self.lane = None;
     }
 
     /// All calls that are on a lane wait again, in front of those that came later.
@@ -210,7 +210,8 @@ impl Route {
         if self.lane.as_ref().is_some_and(dead) {
             self.recall();
         }
-        let home = self.home(cx, shard);
+        // Before this node is a member, nobody takes calls from it.
+        let home = self.home(cx, shard).filter(|_| cx.me.incarnation.0 != 0);
         if let Some((home, epoch)) = home {
             self.open(cx, home, epoch);
         }
@@ -239,8 +240,7 @@ impl Route {
     fn open(&mut self, cx: &Context<'_>, home: Home, epoch: Epoch) {
         let newer = self.lane.as_ref().is_none_or(|lane| epoch > lane.epoch);
         let drained = self.live == 0 || cx.settings.lacks(Mutant::NoLaneDrain);
-        let able = cx.me.incarnation.0 != 0 && cx.control.live(home).is_some();
-        if !(newer && drained && able) {
+        if !newer || !drained || cx.control.live(home).is_none() {
             return;
         }
         if self.live == 0 {
