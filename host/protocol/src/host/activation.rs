@@ -13,9 +13,7 @@ use super::inbound::ReplyTo;
 use super::outputs::{Effect, Output};
 use super::shard::Phase;
 use super::{Action, Answer, Host, Input};
-use crate::cluster::{
-    Context, Epoch, Instant, Message, ShardId, StopReason, StoredRecord, TurnId,
-};
+use crate::cluster::{Context, Epoch, Instant, Message, ShardId, StopReason, StoredRecord, TurnId};
 use crate::{CallError, CommandKey, Digest, EntityId, Envelope, Unavailability, journal};
 
 /// Where an activation is.

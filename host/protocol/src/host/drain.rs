@@ -32,7 +32,9 @@ impl Host {
             worker.disarm(&mut self.schedule, id);
         }
         self.schedule.started.remove(&id);
-        self.schedule.timers.insert((moving.until, Timer::Drain(id)));
+        self.schedule
+            .timers
+            .insert((moving.until, Timer::Drain(id)));
         for place in self.places(id) {
             self.leave_idle(&place);
             self.refuse_mail(cx, &place, Mail::chained);
@@ -82,6 +84,12 @@ impl Host {
         if !matches!(moving, Some(Phase::Draining(moving)) if moving.until == at) {
             return;
         }
+        self.stop_turns(cx, id);
+        self.drained(cx, id);
+    }
+
+    /// Ends what runs, and sends away what waits.
+    pub(super) fn stop_turns(&mut self, cx: &Context<'_>, id: ShardId) {
         for place in self.places(id) {
             self.refuse_mail(cx, &place, |_| false);
             self.interrupt(cx, &place);
@@ -92,7 +100,6 @@ impl Host {
                 self.go_on(cx, &place);
             }
         }
-        self.drained(cx, id);
     }
 
     /// If nothing runs and nothing has to be said or committed, the shard stops: the rest of it can be shipped.
@@ -121,9 +128,9 @@ impl Host {
         if cx.settings.lacks(Mutant::NoReAck) {
             return;
         }
-        let acked = self.shards.iter().filter(|(_, shard)| {
-            matches!(shard.phase, Phase::Acked(moving) if moving.handoff == handoff)
-        });
+        let acked = self.shards.iter().filter(
+            |(_, shard)| matches!(shard.phase, Phase::Acked(moving) if moving.handoff == handoff),
+        );
         let shards: Vec<_> = acked.map(|(&id, _)| id).collect();
         if !shards.is_empty() {
             self.send(from.node, Message::HandoffAcked { handoff, shards });

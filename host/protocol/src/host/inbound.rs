@@ -123,7 +123,8 @@ impl Lane {
 impl Lanes {
     /// Forgets origins whose life is over.
     pub(super) fn retain(&mut self, control: &ControlState) {
-        self.0.retain(|(origin, _), _| control.live(*origin).is_some());
+        self.0
+            .retain(|(origin, _), _| control.live(*origin).is_some());
     }
 
     /// The lane for calls under the epoch that the shard has. An origin opens it only when it has all answers of earlier ones.

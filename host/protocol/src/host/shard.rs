@@ -8,8 +8,7 @@ use super::inbound::Lanes;
 use super::worker::Worker;
 use super::{Action, Host};
 use crate::cluster::{
-    Context, Epoch, Index, LedgerId, Message, Mutant, Peer, Settings, ShardId,
-    StopReason,
+    Context, Epoch, Index, LedgerId, Message, Mutant, Peer, Settings, ShardId, StopReason,
 };
 use crate::control::{Command, Ownership, Role};
 use crate::{Digest, Durability, EntityId, journal};
@@ -116,13 +115,19 @@ impl Host {
                     self.reconcile(cx, assignment.shard);
                 }
             }
-            Command::BeginHandoff { from, to, shards, .. } => {
+            Command::BeginHandoff {
+                from, to, shards, ..
+            } => {
                 if [*from, *to].contains(&self.me) {
-                    shards.iter().for_each(|(shard, _)| self.reconcile(cx, *shard));
+                    shards
+                        .iter()
+                        .for_each(|(shard, _)| self.reconcile(cx, *shard));
                 }
             }
             Command::CompleteHandoff { shards, .. } => {
-                shards.iter().for_each(|(shard, _)| self.reconcile(cx, *shard));
+                shards
+                    .iter()
+                    .for_each(|(shard, _)| self.reconcile(cx, *shard));
             }
             Command::AbortHandoff { shards, .. } => {
                 shards.iter().for_each(|shard| self.reconcile(cx, *shard));
@@ -260,7 +265,11 @@ impl Host {
             durable: space.durability == Durability::Durable,
             component: space.component,
             ready: self.components.contains(&space.component),
-            phase: if surplus { Phase::Stopped } else { Phase::Serving },
+            phase: if surplus {
+                Phase::Stopped
+            } else {
+                Phase::Serving
+            },
             lanes: Lanes::default(),
             activations: BTreeMap::new(),
             unsettled: 0,
@@ -285,7 +294,10 @@ impl Host {
                 self.turns.remove(&turn);
             }
             if let Some(at) = activation.settled.flatten() {
-                let place = Place { shard: id, entity: entity.clone() };
+                let place = Place {
+                    shard: id,
+                    entity: entity.clone(),
+                };
                 self.schedule.idle.remove(&(at, place));
             }
             if let Some(instance) = activation.instance {

@@ -118,7 +118,11 @@ impl Host {
         }
         let ships = |&(id, epoch): &(ShardId, _)| {
             let here = self.shards.get(&id);
-            let newer = self.transfers.of.get(&id).is_none_or(|of| *of < order.transfer);
+            let newer = self
+                .transfers
+                .of
+                .get(&id)
+                .is_none_or(|of| *of < order.transfer);
             newer && here.is_some_and(|here| here.epoch == epoch && here.phase.serving())
         };
         if order.shards.iter().all(ships) {
@@ -401,6 +405,9 @@ fn readable(cx: &Context<'_>, id: ShardId) -> (bool, Option<LedgerId>) {
     }
     let shard = cx.control.shards.get(&id);
     let whole = shard.is_some_and(|shard| shard.sources.is_empty());
-    let ledger = cx.control.live(cx.me.home()).and_then(|member| member.ledger);
+    let ledger = cx
+        .control
+        .live(cx.me.home())
+        .and_then(|member| member.ledger);
     (whole, ledger)
 }

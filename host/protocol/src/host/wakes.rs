@@ -108,7 +108,11 @@ impl Host {
         }
         let record = activation.record.as_ref();
         let wake_ms = record.and_then(|stored| stored.record.wake_ms);
-        let soonest = if woken { cx.now.utc_ms + pause_ms(cx) } else { 0 };
+        let soonest = if woken {
+            cx.now.utc_ms + pause_ms(cx)
+        } else {
+            0
+        };
         let wake_ms = wake_ms.map(|at| at.max(soonest));
         self.wakes.set(place.shard, &place.entity, wake_ms);
         self.fire_wakes(cx);

@@ -75,14 +75,19 @@ impl Host {
             return self.step_at(id, later);
         }
         let loading = |stage: &Stage| matches!(stage, Stage::Loading(_));
-        let queued = self.activation(&place).is_some_and(|a| !a.mailbox.is_empty());
+        let queued = self
+            .activation(&place)
+            .is_some_and(|a| !a.mailbox.is_empty());
         if queued && !self.activation(&place).is_some_and(|a| loading(&a.stage)) {
             self.watch(cx, id);
         }
     }
 
     pub(super) fn step_due(&mut self, cx: &Context<'_>, id: ShardId, at: Instant) {
-        if self.worker(id).is_some_and(|(_, worker, _)| worker.due == Some(at)) {
+        if self
+            .worker(id)
+            .is_some_and(|(_, worker, _)| worker.due == Some(at))
+        {
             self.step(cx, id);
         }
     }
@@ -146,7 +151,9 @@ impl Host {
         let failures = worker.failures;
         schedule.set(&mut worker.stuck, None, Timer::Stuck(id));
         if let Some(activation) = self.activation(&place) {
-            activation.mailbox.retain(|mail| !matches!(mail, Mail::Step));
+            activation
+                .mailbox
+                .retain(|mail| !matches!(mail, Mail::Step));
         }
         let doublings = (failures - 1).min(DOUBLINGS_MAX);
         let backoff = cx.settings.timing.backoff * (1 << doublings);
@@ -240,7 +247,9 @@ impl Host {
         if space.is_some_and(|space| id.number >= space.shards) {
             return self.stop_worker(cx, id);
         }
-        let stepping = self.worker(id).is_some_and(|(_, worker, _)| worker.stuck.is_some());
+        let stepping = self
+            .worker(id)
+            .is_some_and(|(_, worker, _)| worker.stuck.is_some());
         if !stepping {
             self.step_at(id, cx.now.instant);
             self.step(cx, id);

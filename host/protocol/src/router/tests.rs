@@ -456,7 +456,10 @@ fn a_deadline_tells_whether_the_call_was_ever_sent() {
     rig.submit("a", envelope("account/a", "a", &[]), 100);
     rig.submit("late", envelope("account/a", "late", &[]), 0);
     rig.pass(100);
-    assert_eq!(rig.out(), ["late: deadline_exceeded", "a: deadline_exceeded"]);
+    assert_eq!(
+        rig.out(),
+        ["late: deadline_exceeded", "a: deadline_exceeded"]
+    );
     rig.assign(home(2, 2));
     rig.submit("b", envelope("account/a", "b", &[]), 100);
     rig.pass(100);
@@ -594,7 +597,9 @@ fn calls_that_somebody_waits_for_go_to_a_home_that_drains() {
     assert_eq!(rig.out(), NOTHING);
     rig.assign(home(3, 3));
     let labels = ["a", "b", "c", "d", "e"].into_iter().zip(1..);
-    let all: Vec<_> = labels.map(|(label, seq)| format!("n3 e12/{seq} {label}")).collect();
+    let all: Vec<_> = labels
+        .map(|(label, seq)| format!("n3 e12/{seq} {label}"))
+        .collect();
     assert_eq!(rig.out(), all);
 }
 
@@ -652,13 +657,21 @@ fn calls_of_a_kind_that_is_dropped_end() {
 fn messages_about_what_nobody_asked_change_nothing() {
     let mut rig = Rig::served();
     rig.reply(home(2, 2), 11, 1);
-    rig.moved(home(2, 2), u64::MAX, u64::MAX, Some((u64::MAX, home(9, 9), u64::MAX)));
+    rig.moved(
+        home(2, 2),
+        u64::MAX,
+        u64::MAX,
+        Some((u64::MAX, home(9, 9), u64::MAX)),
+    );
     rig.hint(u64::MAX, Some((home(9, 9), u64::MAX)));
-    rig.message(home(2, 2), Message::Downed {
-        term: Term::default(),
-        incarnation: Incarnation(1),
-        index: Index(1),
-    });
+    rig.message(
+        home(2, 2),
+        Message::Downed {
+            term: Term::default(),
+            incarnation: Incarnation(1),
+            index: Index(1),
+        },
+    );
     rig.call("a");
     assert_eq!(rig.out(), ["n2 e11/1 a"]);
 }

@@ -405,7 +405,9 @@ fn calls_run_in_order_and_are_answered_once_whatever_the_network_does() {
 fn without_draining_lanes_calls_overtake_each_other() {
     let late = |seed| {
         let played = std::panic::catch_unwind(|| play(seed, Some(Mutant::NoLaneDrain)));
-        let complaint = played.err().and_then(|panic| panic.downcast::<String>().ok());
+        let complaint = played
+            .err()
+            .and_then(|panic| panic.downcast::<String>().ok());
         complaint.is_some_and(|text| text.ends_with("is late"))
     };
     assert!((0..20).any(late));
