@@ -17,6 +17,7 @@ pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
+pub mod host;
 mod id;
 mod idempotency;
 pub mod journal;
