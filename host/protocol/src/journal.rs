@@ -84,6 +84,7 @@ use writer::{Commit, Writer};
 /// Out: [`Journal::poll_action`], [`Journal::poll_timeout`].
 ///
 /// The disk does what it is asked in order: a read sees every write that was reported as persisted before it was asked for.
+#[derive(Debug)]
 pub struct Journal {
     /// The life that all this belongs to, the replica's part apart.
     me: Home,

@@ -16,7 +16,7 @@ use crate::control::{Ledger, Ownership};
 /// ```
 ///
 /// A node acts as a replica only in a life whose Join is applied here: only then does the control state say which disk it has.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Replica {
     /// Ledgers that may have something on this disk, so that it can be dropped when they are gone.
     copies: BTreeSet<LedgerId>,
@@ -26,6 +26,7 @@ pub(super) struct Replica {
     reads: BTreeSet<(Peer, u64, LedgerId)>,
 }
 
+#[derive(Debug)]
 enum Seal {
     /// On its way to the disk; who asked.
     Sealing(BTreeSet<Peer>),
@@ -34,13 +35,14 @@ enum Seal {
 
 /// What is known of the appends of one ledger, to acknowledge a duplicate without a write. Forgotten in a crash, which costs a
 /// write and nothing else.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Appends {
     writing: BTreeSet<u64>,
     written: BTreeSet<u64>,
 }
 
 /// A question of a successor.
+#[derive(Debug)]
 pub(super) struct Question<'a> {
     pub(super) query: u64,
     pub(super) ledger: LedgerId,
