@@ -160,6 +160,7 @@ impl Town {
     pub(super) fn request(&mut self, request: Request) -> Result<(), RequestError> {
         let mut result = Ok(());
         self.with(|coordinator, cx| result = coordinator.handle_request(cx, &request));
+        self.settle();
         result
     }
 
