@@ -66,6 +66,9 @@ fn shards_that_are_not_adopted_yet_are_drained_when_they_are() {
     let mut town = Town::new(3);
     town.deploy("counter", Durability::Durable, 6);
     town.until(200, Town::calm);
+    for node in 1..=2 {
+        town.region(node).ignores.insert("Adopted");
+    }
     town.kill(3);
     town.until(3_000, |town| {
         let owners = town.control.shards.values().map(|shard| shard.ownership);

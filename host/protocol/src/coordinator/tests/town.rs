@@ -314,6 +314,7 @@ impl Town {
     }
 
     fn with(&mut self, input: impl FnOnce(&mut Coordinator, &Context<'_>)) {
+        let me = self.control.members.get(&self.me);
         let cx = Context {
             now: Now {
                 instant: self.now,
@@ -323,7 +324,7 @@ impl Town {
             settings: &self.settings,
             me: Identity {
                 node: self.me,
-                incarnation: Incarnation(0),
+                incarnation: me.map_or(Incarnation(0), |member| member.incarnation),
             },
             lease_until: self.now + Duration::from_secs(1),
         };
@@ -391,6 +392,21 @@ impl Town {
                 applied: self.control.applied,
             };
             self.mail.push_back((region.home, Message::Renew(renew)));
+            if region.ignores.contains("Adopted") {
+                continue;
+            }
+            for shard in self.control.owned_by(region.home) {
+                let record = &self.control.shards[&shard];
+                let epoch = record.epoch;
+                for source in record.sources.iter().map(|source| source.ledger) {
+                    let adopted = Message::Adopted {
+                        shard,
+                        epoch,
+                        source,
+                    };
+                    self.mail.push_back((region.home, adopted));
+                }
+            }
         }
     }
 
