@@ -10,7 +10,7 @@ use crate::cluster::{
 use crate::control::{Assignment, Ownership, Status};
 
 use super::super::*;
-use super::{SHARD, control, envelope, home, member};
+use super::rig::{SHARD, control, envelope, home, member};
 
 /// Calls of one caller to one entity, with the serial number as the method's name.
 struct World {
@@ -363,7 +363,10 @@ impl World {
         if self.draining || self.owner.is_none() {
             self.assign();
         }
-        for _ in 0..2_000 {
+        for _ in 0..10_000 {
+            if self.router.pending() == 0 && self.decided.is_empty() {
+                return;
+            }
             self.apply();
             self.deliver();
             self.run();
@@ -393,12 +396,12 @@ fn play(seed: u64, mutant: Option<Mutant>) -> usize {
 
 #[test]
 fn calls_run_in_order_and_are_answered_once_whatever_the_network_does() {
-    let seeds = 0..150;
+    let seeds = 0..40;
     let ran = seeds.map(|seed| {
         println!("seed {seed}");
         play(seed, None)
     });
-    assert!(ran.sum::<usize>() > 150 * 50);
+    assert!(ran.sum::<usize>() > 40 * 50);
 }
 
 #[test]
