@@ -407,4 +407,4 @@ fn millis(duration: std::time::Duration) -> u64 {
 const KINDS_SHOWN: usize = 20;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -40,6 +40,8 @@ pub(super) struct Handoffs {
     running: BTreeMap<HandoffId, Running>,
     /// The shards of the precopies that may still begin.
     reserved: BTreeSet<ShardId>,
+    /// The shards of the transfers that have this stamp, the last one: none of them gets another with it.
+    stamped: (Epoch, BTreeSet<ShardId>),
     /// Shards whose move failed, and that should not be the first to be tried again.
     cooling: BTreeMap<ShardId, Cooling>,
     timers: Schedule<Timer>,
@@ -91,6 +93,7 @@ impl Handoffs {
             precopies: BTreeMap::new(),
             running: BTreeMap::new(),
             reserved: BTreeSet::new(),
+            stamped: (Epoch(0), BTreeSet::new()),
             cooling: BTreeMap::new(),
             timers: Schedule::new(),
             orders: Orders::new(term),
@@ -106,9 +109,13 @@ impl Handoffs {
         shards: &[ShardId],
     ) -> usize {
         let room = self.room(cx, from.node).min(self.room(cx, to.node));
+        let stamp = Epoch(cx.control.applied.0);
+        if self.stamped.0 != stamp {
+            self.stamped = (stamp, BTreeSet::new());
+        }
         let shards: BTreeMap<ShardId, Epoch> = shards
             .iter()
-            .filter(|shard| !self.reserved.contains(shard))
+            .filter(|shard| !self.reserved.contains(shard) && !self.stamped.1.contains(shard))
             .filter_map(|&shard| Some((shard, movable(cx.control, shard, from, to)?)))
             .take(room)
             .collect();
@@ -121,6 +128,7 @@ impl Handoffs {
             number: self.count,
         };
         self.reserved.extend(shards.keys());
+        self.stamped.1.extend(shards.keys());
         let count = shards.len();
         let mut precopy = Precopy::new(cx, id, (from, to), shards);
         precopy.tick(cx, true, &mut self.orders);

@@ -121,6 +121,7 @@ impl Log {
     fn beginning(&self, shard: ShardId, from: u64, to: u64) -> Command {
         Command::BeginHandoff {
             transfer: TransferId::default(),
+            stamp: Epoch(self.state.applied.0),
             from: self.home(from),
             to: self.home(to),
             shards: vec![(shard, self.shard(shard).epoch)],

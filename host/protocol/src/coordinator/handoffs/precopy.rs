@@ -17,6 +17,8 @@ use crate::coordinator::orders::Orders;
 #[derive(Debug)]
 pub(super) struct Precopy {
     pub(super) id: TransferId,
+    /// What was committed when it was planned: what it ships is told apart by it.
+    stamp: Epoch,
     pub(super) from: Home,
     pub(super) to: Home,
     pub(super) shards: BTreeMap<ShardId, Epoch>,
@@ -53,6 +55,7 @@ impl Precopy {
     ) -> Self {
         Self {
             id,
+            stamp: Epoch(cx.control.applied.0),
             from,
             to,
             shards,
@@ -141,6 +144,7 @@ impl Precopy {
         ShardMove {
             term: self.id.term,
             transfer: self.id,
+            stamp: self.stamp,
             to: self.to,
             shards: self.listed(),
         }
@@ -156,6 +160,7 @@ impl Precopy {
     fn propose(&self, orders: &mut Orders) {
         orders.propose(Command::BeginHandoff {
             transfer: self.id,
+            stamp: self.stamp,
             from: self.from,
             to: self.to,
             shards: self.listed(),

@@ -24,6 +24,7 @@ use crate::coordinator::orders::Orders;
 pub(super) struct Running {
     id: HandoffId,
     pub(super) transfer: TransferId,
+    stamp: Epoch,
     pub(super) from: Home,
     pub(super) to: Home,
     shards: BTreeMap<ShardId, Moving>,
@@ -79,7 +80,11 @@ impl Running {
         let timing = &cx.settings.timing;
         let first = cx.control.shards.get(shards.first()?)?;
         let Ownership::Handoff {
-            transfer, from, to, ..
+            transfer,
+            stamp,
+            from,
+            to,
+            ..
         } = first.ownership
         else {
             return None;
@@ -93,6 +98,7 @@ impl Running {
         Some(Self {
             id,
             transfer,
+            stamp,
             from,
             to,
             shards: shards.iter().filter_map(moving).collect(),
@@ -270,6 +276,7 @@ impl Running {
             let order = ShardMove {
                 term: orders.term,
                 transfer: self.transfer,
+                stamp: self.stamp,
                 to: self.to,
                 shards: shards.collect(),
             };

@@ -56,7 +56,12 @@ fn a_handoff_ends_with_the_target_under_a_new_epoch() {
     let ledger = log.ledger(2);
     let epoch = log.complete(handoff, shard, ledger);
     assert_eq!(log.owner(shard), Some(2));
-    assert_eq!(log.shard(shard).since, Epoch(handoff.0));
+    let stamp = Epoch(handoff.0 - 1);
+    assert_eq!(
+        log.shard(shard).since,
+        stamp,
+        "what the transfer was stamped with"
+    );
     assert_eq!(log.shard(shard).epoch, epoch);
     assert_eq!(log.sources(shard), []);
     log.void(Command::AbortHandoff {
@@ -97,7 +102,7 @@ fn what_the_target_wrote_to_earlier_ledgers_is_a_source() {
     let second = log.open(2);
     log.open(2);
     log.complete(handoff, shard, Some(first));
-    let since = Epoch(handoff.0);
+    let since = Epoch(handoff.0 - 1);
     assert_eq!(log.sources(shard), [(first, since), (second, since)]);
 }
 

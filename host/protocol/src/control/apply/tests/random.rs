@@ -302,6 +302,7 @@ impl Run {
         let shards = owned.map(|shard| (shard, self.log.shard(shard).epoch));
         Some(Command::BeginHandoff {
             transfer: TransferId::default(),
+            stamp: Epoch(self.log.state.applied.0),
             from,
             to,
             shards: shards.collect(),
