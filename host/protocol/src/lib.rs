@@ -13,7 +13,7 @@ mod call_error;
 pub mod cluster;
 pub mod components;
 pub mod control;
-//TMP pub mod coordinator;
+pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
