@@ -12,7 +12,7 @@ pub struct Restored {
 }
 
 /// What the host, or a transfer, asks of the journal. The numbers are the asker's and come back with the answers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Request {
     /// Keep a durable record, stamped with the shard's epoch, or with the handoff that installs it. Answered by
     /// [`Action::Committed`], in any order, or by [`Action::Fenced`].
