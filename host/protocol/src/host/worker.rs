@@ -169,7 +169,7 @@ impl Host {
     /// The coordinator wants to know how a worker is, or wants it to start anew.
     pub(super) fn start_worker(&mut self, cx: &Context<'_>, from: Peer, order: &WorkerOrder) {
         let here = self.shards.get(&order.worker);
-        if from.node != order.term.node || !here.is_some_and(|here| here.epoch == order.epoch) {
+        if from.node != order.term.node || here.is_none_or(|here| here.epoch != order.epoch) {
             return;
         }
         let Some((_, worker, _)) = self.worker(order.worker) else {
