@@ -19,6 +19,7 @@ mod id;
 mod idempotency;
 mod kind;
 mod limits;
+pub mod placement;
 pub mod record;
 mod stored;
 
