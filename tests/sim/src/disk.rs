@@ -271,5 +271,5 @@ fn keep_newest(records: &mut Records, shard: ShardId, record: Arc<StoredRecord>)
 
 /// The entity before all others: of a kind and with a key that are as short as they can be.
 fn lowest() -> EntityId {
-    "0/0".parse().expect("an id")
+    "a/\0".parse().expect("a kind and a key")
 }
