@@ -57,7 +57,8 @@ impl World {
             self.switch_off(fault, &effect);
             return;
         };
-        let was_on = std::mem::replace(&mut turns.on, !turns.on);
+        let was_on = turns.on;
+        turns.on = !was_on;
         let next = self.true_time + turns.period;
         let over = self.true_time >= turns.ends;
         if was_on {

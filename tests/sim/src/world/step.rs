@@ -292,7 +292,8 @@ impl World {
 
     fn tell(&mut self, id: NodeId, input: &Input) {
         let words = trace::short(input);
-        self.trace.line(self.true_time, || format!("{id} <- {words}"));
+        self.trace
+            .line(self.true_time, || format!("{id} <- {words}"));
     }
 }
 

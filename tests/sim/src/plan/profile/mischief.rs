@@ -51,11 +51,15 @@ fn makers(profile: Profile) -> &'static [Maker] {
         Profile::Crash => &[
             crash, crash, crash, crash_all, pause, stutter, elect, move_shard, drain, undrain,
         ],
-        Profile::Clock => &[wild_clock, wild_clock, wall_jump, pause, pause, isolate, move_shard, crash],
-        Profile::Disk => &[slow_disk, slow_disk, crash, crash_all, lose_disk, move_shard, elect],
+        Profile::Clock => &[
+            wild_clock, wild_clock, wall_jump, pause, pause, isolate, move_shard, crash,
+        ],
+        Profile::Disk => &[
+            slow_disk, slow_disk, crash, crash_all, lose_disk, move_shard, elect,
+        ],
         Profile::Scale => &[
-            add, add, leave, drain, undrain, scale, scale, redeploy, move_shard, move_shard, crash, elect,
-            isolate,
+            add, add, leave, drain, undrain, scale, scale, redeploy, move_shard, move_shard, crash,
+            elect, isolate,
         ],
         Profile::Boot => &[crash, elect, weather_of, pause, isolate],
     }
