@@ -9,6 +9,7 @@ use super::handoffs::{Handoffs, movable};
 use super::orders::Orders;
 use super::roster::Roster;
 use super::{Action, retiring};
+use crate::Durability;
 use crate::cluster::{Context, Home, Instant, ShardId, Term};
 use crate::control::{Assignment, Command, Entry, Member, Ownership, Status};
 use crate::placement::{self, Candidate, Policy};
@@ -266,9 +267,11 @@ fn unheard(cx: &Context<'_>, roster: &Roster) -> bool {
 }
 
 fn policy(cx: &Context<'_>, moves_max: usize) -> Policy {
-    let _ = cx;
+    let spaces = cx.control.spaces.iter();
+    let durable = spaces.filter(|(_, space)| space.durability == Durability::Durable);
     Policy {
         moves_max,
+        durable: durable.map(|(&id, _)| id).collect(),
         ..Policy::default()
     }
 }

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::cluster::{
-    Boot, Call, ClusterId, HandoffId, Identity, Incarnation, Index, NodeAddress, Now,
-    ProtocolRange, Reply, Settings, ShardMove, SpaceId, Term, TransferId,
+    Boot, Call, ClusterId, HandoffId, Identity, Index, NodeAddress, Now, ProtocolRange, Reply,
+    Settings, ShardMove, Term, TransferId,
 };
 use crate::control::{Assignment, Command, ControlState, Ownership, Replica};
 use crate::{Caller, Durability, KindName};

@@ -57,7 +57,11 @@ fn a_drain_moves_what_waits_ends_what_runs_and_then_acknowledges() {
     story.end(four, Some("four"));
     assert_eq!(story.acked(), 1);
     story.chained("note/a", 7);
-    assert_eq!(story.moved(), [2, 5, 7], "after the acknowledgement nothing runs");
+    assert_eq!(
+        story.moved(),
+        [2, 5, 7],
+        "after the acknowledgement nothing runs"
+    );
     let replies = pairs(&[(1, "one"), (3, "three"), (6, "read"), (4, "four")]);
     assert_eq!(story.replies(), replies);
     let end = ship(&mut story).last().unwrap().end;
@@ -280,7 +284,10 @@ fn a_shard_that_comes_is_installed_and_wakes_its_entities() {
     let stamp = Epoch(story.control.applied.0);
     let order = ShardMove {
         term: TERM,
-        transfer: TransferId { number: 2, ..TRANSFER },
+        transfer: TransferId {
+            number: 2,
+            ..TRANSFER
+        },
         stamp,
         to: story.home(1),
         shards: vec![(shard, story.epoch(shard))],

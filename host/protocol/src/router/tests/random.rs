@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cluster::{
     Call, Epoch, Home, Identity, Incarnation, Index, Mutant, Now, Reply, Settings,
 };
-use crate::control::{Assignment, Ownership, Status};
+use crate::control::{Assignment, Ownership, Shards, Status};
 
 use super::super::*;
 use super::rig::{SHARD, control, envelope, home, member};
@@ -172,11 +172,17 @@ impl World {
             return;
         };
         self.control.applied.0 += 1;
-        let shard = self.control.shards.get_mut(&SHARD).unwrap();
+        let before = self.control.shards[&SHARD].clone();
+        let own = |shards: &mut Shards, epoch, ownership| {
+            shards.change(SHARD, |shard| {
+                shard.epoch = epoch;
+                shard.ownership = ownership;
+            });
+        };
         let command = match decision {
             Decision::Owned(home, epoch) => {
-                let after = std::mem::replace(&mut shard.epoch, epoch);
-                shard.ownership = Ownership::Owned { home };
+                own(&mut self.control.shards, epoch, Ownership::Owned { home });
+                let after = before.epoch;
                 let assignment = Assignment {
                     shard: SHARD,
                     after,
@@ -188,8 +194,12 @@ impl World {
             Decision::Down(member) => {
                 let life = self.control.members.get_mut(&member.node).unwrap();
                 life.status = Status::Down;
-                if shard.ownership == (Ownership::Owned { home: member }) {
-                    shard.ownership = Ownership::Unassigned;
+                if before.ownership == (Ownership::Owned { home: member }) {
+                    own(
+                        &mut self.control.shards,
+                        before.epoch,
+                        Ownership::Unassigned,
+                    );
                 }
                 Command::Down { member }
             }
