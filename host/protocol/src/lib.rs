@@ -21,7 +21,10 @@ mod idempotency;
 mod kind;
 pub mod lease;
 mod limits;
+<<<<<<< HEAD
 pub mod membership;
+=======
+>>>>>>> control
 pub mod placement;
 pub mod record;
 mod stored;
