@@ -107,8 +107,8 @@ pub(crate) enum Input {
     Event(Event),
     /// A client's call.
     Call { call: OutCall, ticket: Ticket },
-    /// A timer.
-    Timer,
+    /// A timer, and the true time for which it was set.
+    Timer { due: u64 },
 }
 
 /// What will happen.
@@ -221,6 +221,9 @@ impl World {
         match what {
             Pending::Message { to, from, message } => {
                 if self.net.open(from.node, to) {
+                    if !self.effects.is_empty() {
+                        self.remember(to, from, &message);
+                    }
                     self.give(to, Input::Message { from, message }, watch);
                 }
             }

@@ -182,7 +182,7 @@ impl World {
         }
         if let Some(timer) = waited
             .iter()
-            .position(|input| matches!(input, Input::Timer))
+            .position(|input| matches!(input, Input::Timer { .. }))
         {
             let timer = waited.remove(timer).expect("it was found");
             let at = seeded::within(&mut self.rng, 0, waited.len() as u64);

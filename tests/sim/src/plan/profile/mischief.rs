@@ -46,10 +46,11 @@ fn makers(profile: Profile) -> &'static [Maker] {
             undrain, move_shard, mute, deafen, wall_jump, scale, redeploy, crash_all,
         ],
         Profile::Network => &[
-            isolate, cut, split, flap, weather_of, mute, deafen, elect, move_shard, drain, undrain,
+            echo, isolate, cut, split, flap, weather_of, mute, deafen, elect, move_shard, drain,
+            undrain,
         ],
         Profile::Crash => &[
-            crash, crash, crash, crash_all, pause, stutter, elect, move_shard, drain, undrain,
+            echo, crash, crash, crash, crash_all, pause, stutter, elect, move_shard, drain, undrain,
         ],
         Profile::Clock => &[
             wild_clock, wild_clock, wall_jump, pause, pause, isolate, move_shard, crash,
@@ -183,6 +184,13 @@ fn flap(plan: &Plan, rng: &mut Rng) -> FaultKind {
 fn weather_of(plan: &Plan, rng: &mut Rng) -> FaultKind {
     FaultKind::Weather {
         network: weather(rng),
+        lasts: lasts(plan, rng),
+    }
+}
+
+fn echo(plan: &Plan, rng: &mut Rng) -> FaultKind {
+    FaultKind::Echo {
+        who: who(plan, rng),
         lasts: lasts(plan, rng),
     }
 }
