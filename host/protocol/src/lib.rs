@@ -21,10 +21,7 @@ mod idempotency;
 mod kind;
 pub mod lease;
 mod limits;
-<<<<<<< HEAD
 pub mod membership;
-=======
->>>>>>> control
 pub mod placement;
 pub mod record;
 mod stored;
