@@ -25,12 +25,20 @@ pub(super) struct Town {
     pub(super) stuck: Option<VecDeque<(Term, Command)>>,
     /// The first entry for which this holds is applied, and the coordinator is gone before it sees it.
     pub(super) dies_at: Option<fn(&Command) -> bool>,
+    /// What the network does: nothing, unless it has a seed.
+    pub(super) noise: Option<Noise>,
     settings: Settings,
     /// The node that coordinates, and its Raft term.
     me: NodeId,
     term: u64,
     mail: VecDeque<(Home, Message)>,
     renewed: Instant,
+}
+
+/// A network that loses, repeats and holds back messages.
+pub(super) struct Noise {
+    state: u64,
+    late: Vec<(Home, Message)>,
 }
 
 /// A region, as far as a coordinator sees it.
@@ -63,6 +71,7 @@ impl Town {
             sent: Vec::new(),
             stuck: None,
             dies_at: None,
+            noise: None,
             settings: Settings::lan(),
             me: NodeId(1),
             term: 0,
@@ -364,10 +373,33 @@ impl Town {
                     }
                 }
             } else if let Some((from, message)) = self.mail.pop_front() {
+                let Some((from, message)) = self.disturb(from, message) else {
+                    continue;
+                };
                 self.with(|coordinator, cx| coordinator.handle_message(cx, from, &message));
             } else {
                 return;
             }
+        }
+    }
+
+    /// Loses one message in eight, repeats one, and lets one wait for a later one.
+    fn disturb(&mut self, from: Home, message: Message) -> Option<(Home, Message)> {
+        let Some(noise) = &mut self.noise else {
+            return Some((from, message));
+        };
+        match noise.below(8) {
+            0 => None,
+            1 => {
+                noise.late.push((from, message.clone()));
+                Some((from, message))
+            }
+            2 => {
+                noise.late.push((from, message));
+                let other = noise.below(noise.late.len());
+                Some(noise.late.swap_remove(other))
+            }
+            _ => Some((from, message)),
         }
     }
 
@@ -425,7 +457,8 @@ impl Town {
     fn deliver(&mut self, to: NodeId, message: Message) {
         let heard = self.regions.get(&to);
         let heard = heard.filter(|it| it.alive && !it.ignores.contains(name(&message)));
-        if let Some(region) = heard {
+        let lost = self.noise.as_mut().is_some_and(|noise| noise.below(8) == 0);
+        if let Some(region) = heard.filter(|_| !lost) {
             let home = region.home;
             self.answer(home, &message);
         }
@@ -521,6 +554,25 @@ impl Town {
             health,
         };
         self.mail.push_back((home, Message::WorkerState(report)));
+    }
+}
+
+impl Noise {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            state: seed,
+            late: Vec::new(),
+        }
+    }
+
+    /// SplitMix64.
+    pub(super) fn below(&mut self, limit: usize) -> usize {
+        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.state;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let limit = u64::try_from(limit).unwrap();
+        usize::try_from((mixed ^ (mixed >> 31)) % limit).unwrap()
     }
 }
 
