@@ -1,6 +1,7 @@
 //! Stories of the coordinator. The regions are played by [`town::Town`], the control log is a list that applies what is proposed.
 
 mod changes;
+mod chaos;
 mod daemons;
 mod drains;
 mod faults;

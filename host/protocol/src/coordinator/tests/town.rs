@@ -1,17 +1,22 @@
 //! A cluster around one coordinator: regions that answer as they should, unless a test tells them not to.
 
+mod noise;
+mod region;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::cluster::{
     Boot, ClusterId, Context, Epoch, HandoffId, Home, Identity, Incarnation, Index, Instant,
-    LedgerId, Message, NodeId, Now, Renew, Settings, ShardId, Term, TransferId, WorkerHealth,
-    WorkerOrder, WorkerReport,
+    Message, NodeId, Now, Settings, ShardId, Term, TransferId, WorkerHealth,
 };
 use crate::control::{Command, ControlState, Entry, Ownership, Replica};
 use crate::coordinator::{Action, Coordinator, Request, RequestError};
 use crate::{Digest, Durability, KindName};
+
+pub(super) use noise::Noise;
+use region::name;
 
 pub(super) struct Town {
     pub(super) now: Instant,
@@ -25,6 +30,8 @@ pub(super) struct Town {
     pub(super) stuck: Option<VecDeque<(Term, Command)>>,
     /// The first entry for which this holds is applied, and the coordinator is gone before it sees it.
     pub(super) dies_at: Option<fn(&Command) -> bool>,
+    /// What the network does: nothing, unless it has a seed.
+    pub(super) noise: Option<Noise>,
     settings: Settings,
     /// The node that coordinates, and its Raft term.
     me: NodeId,
@@ -63,6 +70,7 @@ impl Town {
             sent: Vec::new(),
             stuck: None,
             dies_at: None,
+            noise: None,
             settings: Settings::lan(),
             me: NodeId(1),
             term: 0,
@@ -364,163 +372,14 @@ impl Town {
                     }
                 }
             } else if let Some((from, message)) = self.mail.pop_front() {
+                let Some((from, message)) = self.disturb(from, message) else {
+                    continue;
+                };
                 self.with(|coordinator, cx| coordinator.handle_message(cx, from, &message));
             } else {
                 return;
             }
         }
-    }
-
-    fn renew(&mut self) {
-        if self.now.since(self.renewed) < self.settings.timing.renew {
-            return;
-        }
-        self.renewed = self.now;
-        for (node, region) in &mut self.regions {
-            if !region.alive || region.ignores.contains("Renew") {
-                continue;
-            }
-            let member = self.control.members.get(node);
-            let member = member.filter(|it| it.boot.process == region.boot.process);
-            match member.filter(|it| self.control.live(it.home()).is_some()) {
-                Some(member) if member.home() == region.home => {}
-                Some(member) => {
-                    region.home = member.home();
-                    (region.seq, region.confirmed) = (0, 0);
-                    region.shipped.clear();
-                }
-                None => {
-                    let message = Message::Join(Arc::clone(&region.boot));
-                    region.home.incarnation = Incarnation(0);
-                    self.mail.push_back((region.home, message));
-                    continue;
-                }
-            }
-            region.seq += 1;
-            let renew = Renew {
-                incarnation: region.home.incarnation,
-                seq: region.seq,
-                confirmed: region.confirmed,
-                applied: self.control.applied,
-            };
-            self.mail.push_back((region.home, Message::Renew(renew)));
-            if region.ignores.contains("Adopted") {
-                continue;
-            }
-            for shard in self.control.owned_by(region.home) {
-                let record = &self.control.shards[&shard];
-                let epoch = record.epoch;
-                for source in record.sources.iter().map(|source| source.ledger) {
-                    let adopted = Message::Adopted {
-                        shard,
-                        epoch,
-                        source,
-                    };
-                    self.mail.push_back((region.home, adopted));
-                }
-            }
-        }
-    }
-
-    fn deliver(&mut self, to: NodeId, message: Message) {
-        let heard = self.regions.get(&to);
-        let heard = heard.filter(|it| it.alive && !it.ignores.contains(name(&message)));
-        if let Some(region) = heard {
-            let home = region.home;
-            self.answer(home, &message);
-        }
-        self.sent.push((to, message));
-    }
-
-    /// What a region does that is told so.
-    fn answer(&mut self, home: Home, message: &Message) {
-        match message {
-            Message::Grant(grant) if grant.incarnation == home.incarnation => {
-                let region = self.region(home.node.0);
-                region.confirmed = region.confirmed.max(grant.seq);
-            }
-            Message::Start { shards, .. } => {
-                let mine = |&&(shard, epoch): &&(ShardId, Epoch)| {
-                    self.control.home_of(shard) == Some((home, epoch))
-                };
-                let shards = shards.iter().filter(mine).copied().collect();
-                self.mail.push_back((home, Message::Started { shards }));
-            }
-            Message::Precopy(order) => {
-                let transfer = order.transfer;
-                self.mail.push_back((home, Message::Precopied { transfer }));
-            }
-            Message::BeginHandoff { handoff, order } => {
-                let target = self.regions.get_mut(&order.to.node).unwrap();
-                let shards: Vec<ShardId> = order.shards.iter().map(|&(id, _)| id).collect();
-                if target.alive && target.home == order.to && !target.ignores.contains("Chunk") {
-                    let shipped = shards.iter().map(|&shard| (order.transfer, shard));
-                    target.shipped.extend(shipped);
-                }
-                let handoff = *handoff;
-                self.mail
-                    .push_back((home, Message::HandoffAcked { handoff, shards }));
-            }
-            Message::InstallQuery {
-                handoff,
-                shards,
-                last,
-                ..
-            } => {
-                for &shard in shards {
-                    self.answer_query(home, *handoff, shard, *last);
-                }
-            }
-            Message::StartWorker(order) => {
-                let health = self.region(home.node.0).worker_health;
-                self.report(home, order, health);
-            }
-            Message::StopWorker(order) => self.report(home, order, WorkerHealth::Stopped),
-            _ => {}
-        }
-    }
-
-    fn answer_query(&mut self, home: Home, handoff: HandoffId, shard: ShardId, last: bool) {
-        let Some(Ownership::Handoff { transfer, to, .. }) =
-            self.control.shards.get(&shard).map(|each| each.ownership)
-        else {
-            return;
-        };
-        let answer = if to == home
-            && self.regions[&home.node]
-                .shipped
-                .contains(&(transfer, shard))
-        {
-            self.installed(home, handoff, shard)
-        } else if last {
-            Message::NotInstalled { handoff, shard }
-        } else {
-            return;
-        };
-        self.mail.push_back((home, answer));
-    }
-
-    pub(super) fn installed(&self, home: Home, handoff: HandoffId, shard: ShardId) -> Message {
-        let ledger: Option<LedgerId> = self.control.live(home).and_then(|member| member.ledger);
-        Message::Installed {
-            handoff,
-            shard,
-            digest: Digest::of(b"states"),
-            ledger,
-        }
-    }
-
-    pub(super) fn report(&mut self, home: Home, order: &WorkerOrder, health: WorkerHealth) {
-        let region = self.region(home.node.0);
-        region.reports += 1;
-        let report = WorkerReport {
-            worker: order.worker,
-            revision: order.revision,
-            epoch: order.epoch,
-            seq: region.reports,
-            health,
-        };
-        self.mail.push_back((home, Message::WorkerState(report)));
     }
 }
 
@@ -547,23 +406,5 @@ impl std::fmt::Display for Town {
             writeln!(f, "  to {to}: {message:?}")?;
         }
         Ok(())
-    }
-}
-
-/// The variant's name.
-fn name(message: &Message) -> &'static str {
-    match message {
-        Message::Grant(_) => "Grant",
-        Message::NewCoordinator { .. } => "NewCoordinator",
-        Message::Start { .. } => "Start",
-        Message::Precopy(_) => "Precopy",
-        Message::BeginHandoff { .. } => "BeginHandoff",
-        Message::InstallQuery { .. } => "InstallQuery",
-        Message::Release { .. } => "Release",
-        Message::HandoffAborted { .. } => "HandoffAborted",
-        Message::StartWorker(_) => "StartWorker",
-        Message::StopWorker(_) => "StopWorker",
-        Message::ShardHome { .. } => "ShardHome",
-        _ => "another",
     }
 }
