@@ -7,7 +7,7 @@
 //! Everything is derived from the control state. What is remembered is only since when a node is down, as this coordinator
 //! has seen it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::cluster::{Context, Instant, LedgerId, NodeId};
 use crate::control::{Command, ControlState, Entry, Ledger, Member, Replica, Status};
@@ -116,7 +116,7 @@ impl Ledgers {
             .retain(|node, _| control.members.contains_key(node));
         let mut keepers = keepers(control);
         for (&node, member) in &control.members {
-            let want = self.want(cx, node, member, keepers.len());
+            let want = self.want(cx, node, member, &keepers);
             match want {
                 Want::Nothing => {
                     self.better.remove(&node);
@@ -148,7 +148,13 @@ impl Ledgers {
         }
     }
 
-    fn want(&self, cx: &Context<'_>, node: NodeId, member: &Member, keepers: usize) -> Want {
+    fn want(
+        &self,
+        cx: &Context<'_>,
+        node: NodeId,
+        member: &Member,
+        keepers: &[Keeper<'_>],
+    ) -> Want {
         let control = cx.control;
         let goes = match member.status {
             Status::Down => return Want::Nothing,
@@ -177,18 +183,22 @@ impl Ledgers {
             return Want::Now;
         }
         let stays = |replica: &Replica| {
-            let status = control
-                .members
-                .get(&replica.node)
-                .map(|member| member.status);
-            replica.node == node || status != Some(Status::Leaving)
+            let member = control.members.get(&replica.node);
+            replica.node == node || member.is_some_and(|m| m.status != Status::Leaving)
         };
-        let own_counts = usize::from(member.status == Status::Joining);
-        let possible = (keepers + own_counts).min(Ledger::REPLICAS);
-        if !ledger.replicas.iter().all(stays) || ledger.replicas.len() < possible {
-            return Want::Better;
+        let disks = keepers.iter().map(|keeper| keeper.replica.node);
+        let disks: BTreeSet<NodeId> = disks.chain([node]).collect();
+        let zones = keepers.iter().map(|keeper| keeper.zone);
+        let zones: BTreeSet<&str> = zones.chain([member.boot.zone.as_str()]).collect();
+        let has = ledger.replicas.len();
+        let complete = has >= disks.len().min(Ledger::REPLICAS)
+            && spread(control, ledger) >= zones.len().min(has)
+            && ledger.replicas.iter().all(stays);
+        if complete {
+            Want::Nothing
+        } else {
+            Want::Better
         }
-        Want::Nothing
     }
 
     /// Whether a disk is lost to the cluster, or down for so long that it may as well be.
@@ -290,6 +300,16 @@ fn keepers(control: &ControlState) -> Vec<Keeper<'_>> {
         kept: kept.get(&node).copied().unwrap_or(0),
     })
     .collect()
+}
+
+/// In how many zones a ledger is.
+fn spread(control: &ControlState, ledger: &Ledger) -> usize {
+    let members = ledger
+        .replicas
+        .iter()
+        .filter_map(|replica| control.members.get(&replica.node));
+    let zones: BTreeSet<&str> = members.map(|member| member.boot.zone.as_str()).collect();
+    zones.len()
 }
 
 fn lives(control: &ControlState, replica: &Replica) -> bool {
