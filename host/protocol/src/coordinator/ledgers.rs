@@ -38,6 +38,12 @@ enum Want {
     Now,
 }
 
+/// The members that may keep ledgers: all that are up.
+struct Keepers<'a> {
+    list: Vec<Keeper<'a>>,
+    zones: BTreeSet<&'a str>,
+}
+
 /// A member that may keep ledgers, and how many it keeps.
 struct Keeper<'a> {
     replica: Replica,
@@ -148,13 +154,7 @@ impl Ledgers {
         }
     }
 
-    fn want(
-        &self,
-        cx: &Context<'_>,
-        node: NodeId,
-        member: &Member,
-        keepers: &[Keeper<'_>],
-    ) -> Want {
+    fn want(&self, cx: &Context<'_>, node: NodeId, member: &Member, keepers: &Keepers<'_>) -> Want {
         let control = cx.control;
         let goes = match member.status {
             Status::Down => return Want::Nothing,
@@ -186,13 +186,12 @@ impl Ledgers {
             let member = control.members.get(&replica.node);
             replica.node == node || member.is_some_and(|m| m.status != Status::Leaving)
         };
-        let disks = keepers.iter().map(|keeper| keeper.replica.node);
-        let disks: BTreeSet<NodeId> = disks.chain([node]).collect();
-        let zones = keepers.iter().map(|keeper| keeper.zone);
-        let zones: BTreeSet<&str> = zones.chain([member.boot.zone.as_str()]).collect();
         let has = ledger.replicas.len();
-        let complete = has >= disks.len().min(Ledger::REPLICAS)
-            && spread(control, ledger) >= zones.len().min(has)
+        let zone = member.boot.zone.as_str();
+        let disks = keepers.list.len() + usize::from(member.status != Status::Up);
+        let zones = keepers.zones.len() + usize::from(!keepers.zones.contains(zone));
+        let complete = has >= disks.min(Ledger::REPLICAS)
+            && spread(control, ledger) >= zones.min(has)
             && ledger.replicas.iter().all(stays);
         if complete {
             Want::Nothing
@@ -217,7 +216,7 @@ impl Ledgers {
         cx: &Context<'_>,
         node: NodeId,
         member: &Member,
-        keepers: &mut [Keeper<'_>],
+        keepers: &mut Keepers<'_>,
     ) {
         let now = cx.now.instant;
         let resend = cx.settings.timing.resend;
@@ -254,7 +253,7 @@ impl Default for Ledgers {
 }
 
 /// The disk itself and two others: of other zones first, then those that keep the fewest ledgers, then by node.
-fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Replica> {
+fn choose(node: NodeId, member: &Member, keepers: &mut Keepers<'_>) -> Vec<Replica> {
     let own = Replica {
         node,
         disk: member.boot.disk,
@@ -263,6 +262,7 @@ fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Repl
     let mut zones = vec![member.boot.zone.as_str()];
     while replicas.len() < Ledger::REPLICAS {
         let best = keepers
+            .list
             .iter_mut()
             .filter(|keeper| !replicas.contains(&keeper.replica))
             .min_by_key(|keeper| {
@@ -281,7 +281,7 @@ fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Repl
 }
 
 /// The members that may keep ledgers.
-fn keepers(control: &ControlState) -> Vec<Keeper<'_>> {
+fn keepers(control: &ControlState) -> Keepers<'_> {
     let mut kept: BTreeMap<NodeId, usize> = BTreeMap::new();
     let written = control.members.values().filter_map(|member| member.ledger);
     for ledger in written.filter_map(|id: LedgerId| control.ledgers.get(&id)) {
@@ -291,15 +291,17 @@ fn keepers(control: &ControlState) -> Vec<Keeper<'_>> {
     }
     let up = control.members.iter();
     let up = up.filter(|(_, member)| member.status == Status::Up);
-    up.map(|(&node, member)| Keeper {
+    let keeper = up.map(|(&node, member)| Keeper {
         replica: Replica {
             node,
             disk: member.boot.disk,
         },
         zone: &member.boot.zone,
         kept: kept.get(&node).copied().unwrap_or(0),
-    })
-    .collect()
+    });
+    let list: Vec<Keeper<'_>> = keeper.collect();
+    let zones = list.iter().map(|keeper| keeper.zone).collect();
+    Keepers { list, zones }
 }
 
 /// In how many zones a ledger is.

@@ -174,3 +174,46 @@ fn a_voter_that_is_far_behind_gets_no_vote() {
     it.run(2_000);
     assert_eq!(it.voters(), [1], "renewals say that nothing is applied");
 }
+
+/// SplitMix64.
+fn draw(state: &mut u64, below: u64) -> u64 {
+    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let mut z = *state;
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    (z ^ (z >> 31)) % below
+}
+
+#[test]
+fn whatever_happened_the_right_number_votes_when_it_is_over() {
+    for seed in 0..8 {
+        let mut random = seed;
+        let mut it = Cluster::new(1);
+        for _ in 0..30 {
+            let node = 2 + draw(&mut random, 7);
+            match (it.status(node), draw(&mut random, 4)) {
+                (None | Some(Status::Down), _) => {
+                    let zone = ["a", "b", "c"][draw(&mut random, 3) as usize];
+                    it.join(zoned(node, zone));
+                }
+                (_, 0) => leave(&mut it, node),
+                (_, 1) => it.region(node).speaks = false,
+                (_, _) => {}
+            }
+            it.run(100 + draw(&mut random, 3_000));
+        }
+        // Whom nobody brings back is down for good.
+        it.run(70_000);
+        let members = it.fixture.control.members.values();
+        let count = |status| members.clone().filter(|m| m.status == status).count();
+        let (up, down) = (count(Status::Up), count(Status::Down));
+        let voters = it.voters();
+        let expected = [1, 1, 1, 3, 3, 5][up.min(5)];
+        let kept = up < 3 && down > 0 && voters.len() == 3;
+        assert!(
+            voters.len() == expected || kept,
+            "seed {seed}: {voters:?} of {up}"
+        );
+        assert!(voters.contains(&1));
+    }
+}
