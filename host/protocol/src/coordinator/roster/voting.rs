@@ -6,9 +6,9 @@
 //! | 3, 4 | 3 |
 //! | 5 or more | 5 |
 //!
-//! A member counts unless it leaves, is being removed, or has been Down for `replace`. One step at a time goes from the voters that are to those that
-//! should be: who is Down goes first, as that costs no vote that is there; then who is new comes; then who is one too many goes.
-//! Never does the coordinator take the vote from itself.
+//! A member counts unless it leaves, is being removed, or has been Down for `replace`. One step at a time goes from the
+//! voters that are to those that should be: who is Down goes first, as that costs no vote that is there; then who is new
+//! comes; then who is one too many goes. Never does the coordinator take the vote from itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
