@@ -247,10 +247,12 @@ impl Membership {
         let coordinator = cx.control.coordinator.node;
         let mut others = others(cx, self.boot.node, &self.seeds);
         others.retain(|&node| node != coordinator);
-        let skip = self.asked.checked_rem(others.len()).unwrap_or(0);
-        others.rotate_left(skip);
-        self.asked = self.asked.wrapping_add(ASKED_MAX);
-        others.truncate(ASKED_MAX);
+        if others.len() > ASKED_MAX {
+            let skip = self.asked % others.len();
+            others.rotate_left(skip);
+            others.truncate(ASKED_MAX);
+            self.asked = self.asked.wrapping_add(ASKED_MAX);
+        }
         if cx.control.coordinator.number != 0 {
             others.insert(0, coordinator);
         }

@@ -7,7 +7,7 @@
 //! Everything is derived from the control state. What is remembered is only since when a node is down, as this coordinator
 //! has seen it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::cluster::{Context, Instant, LedgerId, NodeId};
 use crate::control::{Command, ControlState, Entry, Ledger, Member, Replica, Status};
@@ -36,6 +36,12 @@ enum Want {
     Better,
     /// There is none, or it cannot take a record now, or lost a disk.
     Now,
+}
+
+/// The members that may keep ledgers: all that are up.
+struct Keepers<'a> {
+    list: Vec<Keeper<'a>>,
+    zones: BTreeSet<&'a str>,
 }
 
 /// A member that may keep ledgers, and how many it keeps.
@@ -116,7 +122,7 @@ impl Ledgers {
             .retain(|node, _| control.members.contains_key(node));
         let mut keepers = keepers(control);
         for (&node, member) in &control.members {
-            let want = self.want(cx, node, member, keepers.len());
+            let want = self.want(cx, node, member, &keepers);
             match want {
                 Want::Nothing => {
                     self.better.remove(&node);
@@ -148,7 +154,7 @@ impl Ledgers {
         }
     }
 
-    fn want(&self, cx: &Context<'_>, node: NodeId, member: &Member, keepers: usize) -> Want {
+    fn want(&self, cx: &Context<'_>, node: NodeId, member: &Member, keepers: &Keepers<'_>) -> Want {
         let control = cx.control;
         let goes = match member.status {
             Status::Down => return Want::Nothing,
@@ -177,18 +183,21 @@ impl Ledgers {
             return Want::Now;
         }
         let stays = |replica: &Replica| {
-            let status = control
-                .members
-                .get(&replica.node)
-                .map(|member| member.status);
-            replica.node == node || status != Some(Status::Leaving)
+            let member = control.members.get(&replica.node);
+            replica.node == node || member.is_some_and(|m| m.status != Status::Leaving)
         };
-        let own_counts = usize::from(member.status == Status::Joining);
-        let possible = (keepers + own_counts).min(Ledger::REPLICAS);
-        if !ledger.replicas.iter().all(stays) || ledger.replicas.len() < possible {
-            return Want::Better;
+        let has = ledger.replicas.len();
+        let zone = member.boot.zone.as_str();
+        let disks = keepers.list.len() + usize::from(member.status != Status::Up);
+        let zones = keepers.zones.len() + usize::from(!keepers.zones.contains(zone));
+        let complete = has >= disks.min(Ledger::REPLICAS)
+            && spread(control, ledger) >= zones.min(has)
+            && ledger.replicas.iter().all(stays);
+        if complete {
+            Want::Nothing
+        } else {
+            Want::Better
         }
-        Want::Nothing
     }
 
     /// Whether a disk is lost to the cluster, or down for so long that it may as well be.
@@ -207,7 +216,7 @@ impl Ledgers {
         cx: &Context<'_>,
         node: NodeId,
         member: &Member,
-        keepers: &mut [Keeper<'_>],
+        keepers: &mut Keepers<'_>,
     ) {
         let now = cx.now.instant;
         let resend = cx.settings.timing.resend;
@@ -244,7 +253,7 @@ impl Default for Ledgers {
 }
 
 /// The disk itself and two others: of other zones first, then those that keep the fewest ledgers, then by node.
-fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Replica> {
+fn choose(node: NodeId, member: &Member, keepers: &mut Keepers<'_>) -> Vec<Replica> {
     let own = Replica {
         node,
         disk: member.boot.disk,
@@ -253,6 +262,7 @@ fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Repl
     let mut zones = vec![member.boot.zone.as_str()];
     while replicas.len() < Ledger::REPLICAS {
         let best = keepers
+            .list
             .iter_mut()
             .filter(|keeper| !replicas.contains(&keeper.replica))
             .min_by_key(|keeper| {
@@ -271,7 +281,7 @@ fn choose(node: NodeId, member: &Member, keepers: &mut [Keeper<'_>]) -> Vec<Repl
 }
 
 /// The members that may keep ledgers.
-fn keepers(control: &ControlState) -> Vec<Keeper<'_>> {
+fn keepers(control: &ControlState) -> Keepers<'_> {
     let mut kept: BTreeMap<NodeId, usize> = BTreeMap::new();
     let written = control.members.values().filter_map(|member| member.ledger);
     for ledger in written.filter_map(|id: LedgerId| control.ledgers.get(&id)) {
@@ -281,15 +291,27 @@ fn keepers(control: &ControlState) -> Vec<Keeper<'_>> {
     }
     let up = control.members.iter();
     let up = up.filter(|(_, member)| member.status == Status::Up);
-    up.map(|(&node, member)| Keeper {
+    let keeper = up.map(|(&node, member)| Keeper {
         replica: Replica {
             node,
             disk: member.boot.disk,
         },
         zone: &member.boot.zone,
         kept: kept.get(&node).copied().unwrap_or(0),
-    })
-    .collect()
+    });
+    let list: Vec<Keeper<'_>> = keeper.collect();
+    let zones = list.iter().map(|keeper| keeper.zone).collect();
+    Keepers { list, zones }
+}
+
+/// In how many zones a ledger is.
+fn spread(control: &ControlState, ledger: &Ledger) -> usize {
+    let members = ledger
+        .replicas
+        .iter()
+        .filter_map(|replica| control.members.get(&replica.node));
+    let zones: BTreeSet<&str> = members.map(|member| member.boot.zone.as_str()).collect();
+    zones.len()
 }
 
 fn lives(control: &ControlState, replica: &Replica) -> bool {

@@ -6,9 +6,9 @@
 //! | 3, 4 | 3 |
 //! | 5 or more | 5 |
 //!
-//! A member counts unless it leaves, is being removed, or has been Down for `replace`. One step at a time goes from the voters that are to those that
-//! should be: who is Down goes first, as that costs no vote that is there; then who is new comes; then who is one too many goes.
-//! Never does the coordinator take the vote from itself.
+//! A member counts unless it leaves, is being removed, or has been Down for `replace`. One step at a time goes from the
+//! voters that are to those that should be: who is Down goes first, as that costs no vote that is there; then who is new
+//! comes; then who is one too many goes. Never does the coordinator take the vote from itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -119,9 +119,9 @@ impl Election<'_> {
         let surplus = || current.iter().filter(|node| !chosen.contains(node));
         let dead = surplus().find(|&&node| !self.lives(node));
         let new = chosen.iter().find(|node| !current.contains(node));
-        // Who coordinates and goes leaves the taking of votes to the next one, who will not need its own.
-        let stays = self.cx.control.members.get(&self.cx.me.node);
-        let stays = stays.is_some_and(|member| member.status != Status::Leaving);
+        // Who coordinates and goes, or is gone, leaves the taking of votes to the next one, who will not need its own.
+        let member = self.cx.control.members.get(&self.cx.me.node);
+        let stays = member.is_some_and(|m| matches!(m.status, Status::Up | Status::Joining));
         let mut to = current.clone();
         match (dead, new) {
             (Some(dead), _) => to.remove(dead),
