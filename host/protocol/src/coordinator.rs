@@ -30,16 +30,16 @@ use crate::control::{Command, ControlState, Entry, Status};
 
 use daemons::Daemons;
 use handoffs::Handoffs;
-use ledgers::Ledgers;
 use placing::Placing;
 use reports::Reports;
 use request::Requests;
-use roster::Roster;
 use starts::Starts;
 
 pub use daemons::WorkerView;
 pub use handoffs::HandoffProgress;
+pub use ledgers::Ledgers;
 pub use request::{Request, RequestError};
+pub use roster::Roster;
 
 /// Where everything goes.
 #[derive(Debug)]
@@ -194,10 +194,7 @@ impl Coordinator {
         request: &Request,
     ) -> Result<(), RequestError> {
         match &mut self.role {
-            Role::Active(active) => {
-                let requests = &mut active.requests;
-                requests.handle_request(cx, &mut active.handoffs, request)
-            }
+            Role::Active(active) => active.handle_request(cx, request),
             Role::Follower | Role::Elected { .. } => Err(RequestError::NotCoordinator {
                 node: cx.control.coordinator.node,
             }),
@@ -284,6 +281,8 @@ impl Coordinator {
                 active.term,
                 cx.control.coordinator
             );
+            active.roster.check_invariants();
+            active.ledgers.check_invariants();
             active.handoffs.check_invariants(cx);
         }
     }
@@ -372,6 +371,20 @@ impl Active {
             .handle_message(cx, &self.roster, from, message);
         self.daemons.handle_message(cx, from, message);
         self.reports.handle_message(cx, from, message);
+    }
+
+    fn handle_request(&mut self, cx: &Context<'_>, request: &Request) -> Result<(), RequestError> {
+        match request {
+            Request::Remove { node } => {
+                request::check_member(cx.control, *node)?;
+                self.roster.handle_remove(cx, *node);
+                Ok(())
+            }
+            Request::Move { shards, to } => {
+                request::move_shards(cx, &mut self.handoffs, shards, *to)
+            }
+            _ => self.requests.handle_request(cx, request),
+        }
     }
 
     fn handle_timeout(&mut self, cx: &Context<'_>) {

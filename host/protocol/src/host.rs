@@ -339,16 +339,9 @@ impl Host {
     }
 
     /// The journal knows of entities that want to be woken.
-    pub fn handle_swept(
-        &mut self,
-        cx: &Context<'_>,
-        shard: ShardId,
-        wakes: Vec<(EntityId, Option<u64>)>,
-    ) {
+    pub fn handle_swept(&mut self, cx: &Context<'_>, shard: ShardId, wakes: Vec<(EntityId, u64)>) {
         self.begin(cx);
-        let wakes = wakes.into_iter();
-        let wakes = wakes.filter_map(|(entity, wake_ms)| Some((entity, wake_ms?)));
-        self.learn_wakes(cx, shard, wakes.collect());
+        self.learn_wakes(cx, shard, wakes);
         self.end(cx);
     }
 

@@ -15,8 +15,13 @@
 //!
 //! What is absent: no wall clock, no leader lease of the Raft library, no opinion of a third node.
 
+#[cfg(test)]
+pub(crate) mod fixture;
 pub mod granter;
 mod holder;
 
 pub use granter::Granter;
 pub use holder::{Action, Holder};
+
+#[cfg(test)]
+mod tests;

@@ -18,10 +18,10 @@ use super::roster::Roster;
 use super::schedule::Schedule;
 use super::{Action, retiring};
 use crate::cluster::{
-    Context, Epoch, Home, Instant, Message, Peer, ShardId, SpaceId, Term, WorkerHealth,
+    Context, Epoch, Home, Instant, Message, NodeId, Peer, ShardId, SpaceId, Term, WorkerHealth,
     WorkerOrder, WorkerReport,
 };
-use crate::control::{Command, ControlState, Entry, Ownership, Phase, Role, Space};
+use crate::control::{Command, ControlState, Entry, Member, Ownership, Phase, Role, Space};
 
 /// The workers of all sets.
 #[derive(Debug)]
@@ -55,6 +55,8 @@ struct Worker {
     since: Instant,
     /// Moves in a row because it failed.
     moves: u32,
+    /// Where it failed since it ran well last: the latest at the end.
+    failed: Vec<NodeId>,
     /// No move before.
     settled: Instant,
 }
@@ -67,6 +69,8 @@ enum Timer {
 
 /// How often the pause between two moves of a worker that fails everywhere is doubled.
 const MOVE_DOUBLINGS: u32 = 6;
+/// How many such pauses a worker stays where it was moved, whatever is uneven by it.
+const PINNED: u32 = 8;
 /// How much more rarely a worker that runs is asked than one that does not.
 const CALM: u32 = 4;
 
@@ -133,7 +137,8 @@ impl Daemons {
         worker.hear(cx, report);
         match report.health {
             WorkerHealth::Failing { .. } => {
-                let at = worker.settled.max(cx.now.instant);
+                let now = cx.now.instant;
+                let at = worker.settled.clamp(now, now + cx.settings.timing.worker);
                 self.timers.set(Timer::Worker(report.worker), at);
             }
             WorkerHealth::Stopped => self.retire(cx, report.worker.space),
@@ -213,6 +218,7 @@ impl Daemons {
             report: None,
             since: now,
             moves: 0,
+            failed: Vec::new(),
             settled: now,
         });
         let known = worker.epoch == record.epoch && worker.home == home;
@@ -305,6 +311,7 @@ impl Worker {
         let ran = matches!(before, Some((_, WorkerHealth::Running)));
         if changed && ran && cx.now.instant.since(self.since) > self.pause(cx) {
             self.moves = 0;
+            self.failed.clear();
         }
         if changed {
             self.since = cx.now.instant;
@@ -327,46 +334,48 @@ impl Worker {
         if cx.now.instant < self.settled {
             return;
         }
-        let Some(to) = elsewhere(cx, roster, shard, home) else {
+        self.failed.retain(|&node| node != home.node);
+        self.failed.push(home.node);
+        let Some(to) = self.elsewhere(cx, roster, shard, home) else {
             return;
         };
         if handoffs.begin(cx, home, to, &[shard]) > 0 {
             self.moves = self.moves.saturating_add(1);
             self.settled = cx.now.instant + self.pause(cx);
+            // An even distribution is not worth the next failure.
+            handoffs.pin(shard, cx.now.instant + self.pause(cx) * PINNED);
         }
     }
 
     fn pause(&self, cx: &Context<'_>) -> Duration {
         cx.settings.timing.worker * (1 << self.moves.min(MOVE_DOUBLINGS))
     }
-}
 
-/// Another node for a worker: with the fewest workers of its set, then the fewest shards.
-fn elsewhere(cx: &Context<'_>, roster: &Roster, shard: ShardId, home: Home) -> Option<Home> {
-    let mut loads: BTreeMap<Home, (usize, usize)> = cx
-        .control
-        .members
-        .iter()
-        .map(|(&node, member)| Home {
-            node,
-            incarnation: member.incarnation,
-        })
-        .filter(|&to| roster.placeable(cx, to) && movable(cx.control, shard, home, to).is_some())
-        .map(|to| (to, (0, 0)))
-        .collect();
-    for (id, record) in &cx.control.shards {
-        let owner = match record.ownership {
-            Ownership::Owned { home } => home,
-            Ownership::Handoff { to, .. } => to,
-            Ownership::Unassigned => continue,
+    /// Another node for a worker: where it did not fail, or longest ago; then with the fewest workers of its set, then the fewest
+    /// shards.
+    fn elsewhere(
+        &self,
+        cx: &Context<'_>,
+        roster: &Roster,
+        shard: ShardId,
+        home: Home,
+    ) -> Option<Home> {
+        let may =
+            |to: Home| roster.placeable(cx, to) && movable(cx.control, shard, home, to).is_some();
+        let load = |to: Home| {
+            let shards = || {
+                let incoming = cx.control.shards.incoming(to);
+                cx.control.owned_by(to).chain(incoming)
+            };
+            let workers = shards().filter(|other| other.space == shard.space);
+            (workers.count(), shards().count())
         };
-        if let Some((workers, shards)) = loads.get_mut(&owner) {
-            *workers += usize::from(id.space == shard.space);
-            *shards += 1;
-        }
+        let homes = cx.control.members.values().map(Member::home);
+        homes.filter(|&to| may(to)).min_by_key(|&to| {
+            let failed = self.failed.iter().position(|&node| node == to.node);
+            (failed.map_or(0, |place| place + 1), load(to), to)
+        })
     }
-    let least = loads.into_iter().min_by_key(|&(home, load)| (load, home));
-    least.map(|(home, _)| home)
 }
 
 /// A daemon set and its revision.

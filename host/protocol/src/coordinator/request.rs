@@ -51,7 +51,7 @@ pub enum Request {
         /// Which.
         node: NodeId,
     },
-    /// Forget a node that is down or has left.
+    /// Forget a node: at once if it is down, else when everything has moved away from it.
     Remove {
         /// Which.
         node: NodeId,
@@ -144,13 +144,11 @@ impl Requests {
     pub(super) fn handle_request(
         &mut self,
         cx: &Context<'_>,
-        handoffs: &mut Handoffs,
         request: &Request,
     ) -> Result<(), RequestError> {
-        if let Request::Move { shards, to } = request {
-            return move_shards(cx, handoffs, shards, *to);
-        }
-        let command = command(cx.control, request)?;
+        let Some(command) = command(cx.control, request)? else {
+            return Ok(());
+        };
         if self.waiting.iter().any(|(_, each)| *each == command) {
             return Ok(());
         }
@@ -194,7 +192,8 @@ impl Requests {
     }
 }
 
-fn command(control: &ControlState, request: &Request) -> Result<Command, RequestError> {
+/// The command that a request is. Two are none: a removal takes several, and moves go through their phases.
+fn command(control: &ControlState, request: &Request) -> Result<Option<Command>, RequestError> {
     match request {
         Request::Deploy {
             name,
@@ -210,12 +209,12 @@ fn command(control: &ControlState, request: &Request) -> Result<Command, Request
             if control.space(name).is_some_and(|(_, space)| !fits(space)) {
                 return Err(RequestError::Fixed { name: name.clone() });
             }
-            Ok(Command::DeployKind {
+            Ok(Some(Command::DeployKind {
                 name: name.clone(),
                 component: *component,
                 durability: *durability,
                 shards: *shards,
-            })
+            }))
         }
         Request::Scale {
             name,
@@ -225,16 +224,16 @@ fn command(control: &ControlState, request: &Request) -> Result<Command, Request
         } => {
             check_count(*workers)?;
             let after = revision(control, name, *durability)?;
-            Ok(Command::Scale {
+            Ok(Some(Command::Scale {
                 name: name.clone(),
                 component: *component,
                 durability: *durability,
                 workers: *workers,
                 after,
-            })
+            }))
         }
         Request::Drop { name } => match control.space(name) {
-            Some((space, _)) => Ok(Command::Drop { space }),
+            Some((space, _)) => Ok(Some(Command::Drop { space })),
             None => Err(RequestError::UnknownName { name: name.clone() }),
         },
         Request::Drain { node } => {
@@ -243,19 +242,14 @@ fn command(control: &ControlState, request: &Request) -> Result<Command, Request
                 &[Status::Joining, Status::Up, Status::Leaving][..],
             );
             let member = member(control, *node, wanted)?.home();
-            Ok(Command::Leave { member })
+            Ok(Some(Command::Leave { member }))
         }
         Request::Undrain { node } => {
             let wanted = ("leaving", &[Status::Leaving, Status::Up][..]);
             let member = member(control, *node, wanted)?.home();
-            Ok(Command::Up { member })
+            Ok(Some(Command::Up { member }))
         }
-        Request::Remove { node } => {
-            let wanted = ("down or leaving", &[Status::Down, Status::Leaving][..]);
-            let member = member(control, *node, wanted)?.home();
-            Ok(Command::Remove { member })
-        }
-        Request::Move { to, .. } => Err(RequestError::Immovable { to: *to }),
+        Request::Remove { .. } | Request::Move { .. } => Ok(None),
     }
 }
 
@@ -289,6 +283,12 @@ fn check_count(count: u32) -> Result<(), RequestError> {
     }
 }
 
+/// Whether this is a member, or was one that is not forgotten.
+pub(super) fn check_member(control: &ControlState, node: NodeId) -> Result<(), RequestError> {
+    let all = [Status::Joining, Status::Up, Status::Leaving, Status::Down];
+    member(control, node, ("a member", &all)).map(|_| ())
+}
+
 fn member<'a>(
     control: &'a ControlState,
     node: NodeId,
@@ -311,7 +311,8 @@ fn member<'a>(
     })
 }
 
-fn move_shards(
+/// Begins as many of these moves as there is room for.
+pub(super) fn move_shards(
     cx: &Context<'_>,
     handoffs: &mut Handoffs,
     shards: &[ShardId],

@@ -76,7 +76,7 @@ impl Roster {
                 && seat.candidate.is_none()
                 && seat.readmission.over(cx.now.instant)
                 && self.heard(home)
-                && !self.granter.stopped(home)
+                && !(life.doomed || self.granter.stopped(home))
                 && !self.suspect(cx, home)
         })
     }
@@ -117,8 +117,8 @@ impl Roster {
         match message {
             Message::Join(boot) => self.handle_join(cx, from, boot),
             Message::Renew(_) => {
-                if self.is_over(cx, from) {
-                    return;
+                if is_over(cx, from) {
+                    return self.tell_over(cx, from);
                 }
                 self.granter.handle_message(cx, from, message);
                 let joining = self
@@ -236,24 +236,17 @@ impl Roster {
         }
     }
 
-    /// Answers a life that is over, and says whether it is.
-    fn is_over(&mut self, cx: &Context<'_>, from: Peer) -> bool {
-        // A process that is no member yet has no life; one from the future is not applied here yet.
-        let unknown = from.incarnation.0 == 0 || from.incarnation.0 > cx.control.applied.0;
-        if unknown || cx.control.live(from).is_some() {
-            return unknown;
-        }
+    fn tell_over(&mut self, cx: &Context<'_>, from: Peer) {
         let message = Message::Downed {
             term: self.term,
             incarnation: from.incarnation,
             index: cx.control.applied,
         };
         self.send(from.node, message);
-        true
     }
 
     fn handle_leave(&mut self, cx: &Context<'_>, from: Peer) {
-        if self.is_over(cx, from) {
+        if is_over(cx, from) {
             let incarnation = from.incarnation;
             return self.send(from.node, Message::LeaveDone { incarnation });
         }
@@ -421,6 +414,12 @@ impl Roster {
             });
         }
     }
+}
+
+/// Whether a life is over by the control log. One from the future, whose Join is not applied here yet, is not.
+fn is_over(cx: &Context<'_>, from: Peer) -> bool {
+    let past = (1..=cx.control.applied.0).contains(&from.incarnation.0);
+    past && cx.control.live(from).is_none()
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::{Durability, EntityId};
 ///      │ sources changed        └────────────────────────┘                    └──── next page ───┤ last page
 ///      └───────────────────────────────────────────────────────────────────────────── Done ◄─────┘ tell the coordinator
 /// ```
+#[derive(Debug)]
 pub(super) struct Holding {
     pub(super) durability: Durability,
     pub(super) epoch: Epoch,
@@ -28,6 +29,7 @@ pub(super) struct Holding {
     progress: Progress,
 }
 
+#[derive(Debug)]
 enum Progress {
     /// A source is not sealed on enough disks.
     Blocked,
@@ -53,7 +55,7 @@ enum Progress {
 }
 
 /// The sweeps of all shards.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Sweeps {
     /// In turn. A shard that is not ready any more is passed over when its turn comes.
     ready: VecDeque<ShardId>,

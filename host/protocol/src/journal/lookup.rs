@@ -16,12 +16,14 @@ use crate::{Durability, EntityId};
 ///   Own ──► own ledger: a record of this ownership, or no sources ──────────────────────────────► found
 ///    └────► Fetching from all sources ─► the newest of all, or that there is none, is appended ─► Pending
 /// ```
+#[derive(Debug)]
 pub(super) struct Lookup {
     ids: Vec<u64>,
     began: Instant,
     stage: Stage,
 }
 
+#[derive(Debug)]
 enum Stage {
     Own {
         token: u64,

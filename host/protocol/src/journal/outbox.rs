@@ -5,7 +5,7 @@ use crate::EntityId;
 use crate::cluster::{LedgerId, Message, NodeId, Peer, ShardId};
 
 /// What the journal wants done, and what it was for.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Outbox {
     actions: VecDeque<Action>,
     token: u64,
@@ -14,6 +14,7 @@ pub(super) struct Outbox {
 }
 
 /// What a write is for.
+#[derive(Debug)]
 pub(super) enum Persisting {
     /// The home's own copy of an append.
     Own { ledger: LedgerId, seq: u64 },
@@ -32,6 +33,7 @@ pub(super) enum Persisting {
 }
 
 /// What a read is for.
+#[derive(Debug)]
 pub(super) enum Reading {
     /// Another node's takeover.
     Answer {

@@ -6,7 +6,7 @@ use super::{Query, Write};
 use crate::cluster::{
     Context, Epoch, Home, LedgerId, Message, Mutant, Page, Peer, ShardId, StoredRecord,
 };
-use crate::control::{Ledger, Ownership};
+use crate::control::Ledger;
 
 /// What this node keeps for ledgers, its own included: the disk's side of appends, seals and reads.
 ///
@@ -16,7 +16,7 @@ use crate::control::{Ledger, Ownership};
 /// ```
 ///
 /// A node acts as a replica only in a life whose Join is applied here: only then does the control state say which disk it has.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Replica {
     /// Ledgers that may have something on this disk, so that it can be dropped when they are gone.
     copies: BTreeSet<LedgerId>,
@@ -26,6 +26,7 @@ pub(super) struct Replica {
     reads: BTreeSet<(Peer, u64, LedgerId)>,
 }
 
+#[derive(Debug)]
 enum Seal {
     /// On its way to the disk; who asked.
     Sealing(BTreeSet<Peer>),
@@ -34,13 +35,14 @@ enum Seal {
 
 /// What is known of the appends of one ledger, to acknowledge a duplicate without a write. Forgotten in a crash, which costs a
 /// write and nothing else.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Appends {
     writing: BTreeSet<u64>,
     written: BTreeSet<u64>,
 }
 
 /// A question of a successor.
+#[derive(Debug)]
 pub(super) struct Question<'a> {
     pub(super) query: u64,
     pub(super) ledger: LedgerId,
@@ -278,13 +280,10 @@ fn keeps(cx: &Context<'_>, ledger: &Ledger) -> bool {
 
 /// Only an owner that has to adopt from a ledger may close it. Asked once per ledger: a sealed one answers without.
 fn may_seal(cx: &Context<'_>, from: Peer, ledger: LedgerId) -> bool {
-    cx.control.live(from).is_some()
-        && cx.control.shards.values().any(|shard| {
-            let owner = match shard.ownership {
-                Ownership::Unassigned => None,
-                Ownership::Owned { home } => Some(home),
-                Ownership::Handoff { from, .. } => Some(from),
-            };
-            owner == Some(from) && shard.sources.iter().any(|source| source.ledger == ledger)
-        })
+    let owns = |shard| {
+        cx.control
+            .home_of(shard)
+            .is_some_and(|(home, _)| home == from)
+    };
+    cx.control.live(from).is_some() && cx.control.shards.sourced_from(ledger).any(owns)
 }

@@ -6,6 +6,7 @@ use crate::control::Ownership;
 use crate::{Durability, EntityId};
 
 /// A page of what is in the own ledger, or the stash, of a shard. It waits until everything is in there.
+#[derive(Debug)]
 pub(super) struct Scan {
     pub(super) shard: ShardId,
     after: Option<EntityId>,

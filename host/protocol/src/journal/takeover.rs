@@ -13,13 +13,14 @@ use crate::control::{Ledger, Source};
 ///   shard has a source ─► Seal to all replicas, again and again ─► Sealed by disks that cover every append
 ///   fetch (entity, page) ──────────────waits──────────────────────► FetchState ─► State from disks that cover ─► Fetched
 /// ```
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Takeover {
     seals: BTreeMap<LedgerId, Sealing>,
     fetches: BTreeMap<u64, Fetch>,
     last: u64,
 }
 
+#[derive(Debug)]
 struct Sealing {
     /// The shards that have it as a source.
     users: BTreeSet<ShardId>,
@@ -30,6 +31,7 @@ struct Sealing {
 }
 
 /// A question to all sources of a shard.
+#[derive(Debug)]
 struct Fetch {
     purpose: Purpose,
     shard: ShardId,
@@ -39,12 +41,14 @@ struct Fetch {
 }
 
 /// The question to one source.
+#[derive(Debug)]
 struct Part {
     source: Source,
     asked: BTreeSet<NodeId>,
     answers: BTreeMap<NodeId, Answer>,
 }
 
+#[derive(Debug)]
 struct Answer {
     records: Vec<StoredRecord>,
     more: bool,
@@ -58,7 +62,7 @@ pub(super) enum Purpose {
 }
 
 /// What the sources of a shard have: the newest of each entity, complete up to a bound.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Fetched {
     pub(super) records: BTreeMap<EntityId, StoredRecord>,
     /// The last entity up to which this is complete; none if it is to the end.

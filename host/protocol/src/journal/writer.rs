@@ -19,7 +19,7 @@ use crate::control::Ledger;
 /// ```
 ///
 /// Who calls bounds what is pending: the host has at most a few uncommitted turns per activation, a sweep one page.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(super) struct Writer {
     ledger: Option<Open>,
     fenced: bool,
@@ -28,12 +28,14 @@ pub(super) struct Writer {
     by_shard: BTreeMap<ShardId, Outstanding>,
 }
 
+#[derive(Debug)]
 struct Open {
     id: LedgerId,
     others: Vec<NodeId>,
     quorum: usize,
 }
 
+#[derive(Debug)]
 struct Pending {
     /// The host's number; none of an adoption.
     id: Option<u64>,
@@ -45,13 +47,14 @@ struct Pending {
 }
 
 /// The pending appends of one shard.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Outstanding {
     seqs: BTreeSet<u64>,
     entities: BTreeMap<EntityId, BTreeSet<u64>>,
 }
 
 /// An append that is on enough disks.
+#[derive(Debug)]
 pub(super) struct Commit {
     pub(super) id: Option<u64>,
     pub(super) ledger: LedgerId,

@@ -22,7 +22,7 @@ struct Rig {
 fn placed() -> ControlState {
     let mut control = control();
     let space = control.spaces.remove(&SHARD.space).unwrap();
-    let shard = control.shards.remove(&SHARD).unwrap();
+    let shard = control.shards.remove(SHARD).unwrap();
     for number in 1..=3 {
         let (mut space, mut shard, mut id) = (space.clone(), shard.clone(), SHARD);
         space.name = KindName::new(&format!("n{number}")).unwrap();

@@ -104,7 +104,7 @@ fn nobody_is_woken_without_a_lease_and_the_host_does_not_ask_for_it_in_a_loop() 
     let mut story = Story::new();
     let shard = story.shard("note");
     let at = story.now.utc_ms + 10;
-    story.input(|host, cx| host.handle_swept(cx, shard, vec![(id("note/a"), Some(at))]));
+    story.input(|host, cx| host.handle_swept(cx, shard, vec![(id("note/a"), at)]));
     story.lose_lease();
     story.pass(1_000);
     assert_eq!(story.ran().len(), 0);
@@ -144,7 +144,7 @@ fn a_wake_that_is_due_while_the_shard_drains_comes_when_it_serves_again() {
     let mut story = Story::new();
     let shard = story.shard("note");
     let at = story.now.utc_ms + 10;
-    story.input(|host, cx| host.handle_swept(cx, shard, vec![(id("note/a"), Some(at))]));
+    story.input(|host, cx| host.handle_swept(cx, shard, vec![(id("note/a"), at)]));
     let handoff = story.begin_handoff(shard);
     story.pass(100);
     assert_eq!(story.ran().len(), 0);

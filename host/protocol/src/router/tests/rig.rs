@@ -209,38 +209,46 @@ impl Rig {
         };
         let shards = vec![assignment];
         self.apply(Command::Assign { shards }, |control, index| {
-            let shard = control.shards.get_mut(&SHARD).unwrap();
-            shard.epoch = Epoch(index.0);
-            shard.ownership = Ownership::Owned { home };
+            control.shards.change(SHARD, |shard| {
+                shard.epoch = Epoch(index.0);
+                shard.ownership = Ownership::Owned { home };
+            });
         });
     }
 
     /// The shard begins to move.
     pub(super) fn begin(&mut self, from: Home, to: Home) {
         let transfer = TransferId::default();
+        let stamp = Epoch(self.control.applied.0);
         let command = Command::BeginHandoff {
             transfer,
+            stamp,
             from,
             to,
             shards: vec![(SHARD, self.control.shards[&SHARD].epoch)],
         };
         self.apply(command, |control, index| {
-            control.shards.get_mut(&SHARD).unwrap().ownership = Ownership::Handoff {
+            let ownership = Ownership::Handoff {
                 handoff: HandoffId(index.0),
                 transfer,
+                stamp,
                 from,
                 to,
             };
+            control
+                .shards
+                .change(SHARD, |shard| shard.ownership = ownership);
         });
     }
 
     pub(super) fn down(&mut self, member: Home) {
         self.apply(Command::Down { member }, |control, _| {
             control.members.get_mut(&member.node).unwrap().status = Status::Down;
-            let shard = control.shards.get_mut(&SHARD).unwrap();
-            if shard.ownership == (Ownership::Owned { home: member }) {
-                shard.ownership = Ownership::Unassigned;
-            }
+            control.shards.change(SHARD, |shard| {
+                if shard.ownership == (Ownership::Owned { home: member }) {
+                    shard.ownership = Ownership::Unassigned;
+                }
+            });
         });
     }
 
