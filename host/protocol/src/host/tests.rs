@@ -3,6 +3,7 @@
 mod calls;
 mod handoff;
 mod memory;
+mod random;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
