@@ -272,10 +272,10 @@ impl Handoffs {
 
     /// This shard was moved for a reason that a plan does not know: it stays where it comes to be, for a while.
     pub(super) fn pin(&mut self, shard: ShardId, until: Instant) {
-        let cooling = self.cooling.entry(shard).or_insert(Cooling {
-            failures: 0,
-            until,
-        });
+        let cooling = self
+            .cooling
+            .entry(shard)
+            .or_insert(Cooling { failures: 0, until });
         cooling.until = cooling.until.max(until);
     }
 

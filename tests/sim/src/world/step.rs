@@ -209,6 +209,7 @@ impl World {
                 turn,
                 entity,
                 input,
+                ..
             } => ExecutorAction::Run {
                 turn,
                 entity,

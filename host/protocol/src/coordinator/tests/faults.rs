@@ -329,7 +329,10 @@ fn a_node_that_starts_again_gets_shards_again_and_loses_none_twice() {
     town.until(200, Town::calm);
     town.start(3);
     let ms = town.until(3_000, |town| {
-        let on_3 = town.control.members[&crate::cluster::NodeId(3)].incarnation.0 > 12;
+        let on_3 = town.control.members[&crate::cluster::NodeId(3)]
+            .incarnation
+            .0
+            > 12;
         on_3 && town.calm()
     });
     assert!(ms <= 500, "after {ms} ms");
