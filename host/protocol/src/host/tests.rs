@@ -26,6 +26,9 @@ const TRANSFER: TransferId = TransferId {
     number: 1,
 };
 
+/// An input.
+type Give<'a> = Box<dyn FnOnce(&mut Host, &Context<'_>) + 'a>;
+
 /// One host (node 1) among three nodes; node 3 is the coordinator, calls come from node 2 unless said otherwise.
 struct Story {
     host: Host,
@@ -200,7 +203,7 @@ impl Story {
         self.boxed(Box::new(give));
     }
 
-    fn boxed(&mut self, give: Box<dyn FnOnce(&mut Host, &Context<'_>) + '_>) {
+    fn boxed(&mut self, give: Give<'_>) {
         let me = Identity {
             node: NodeId(1),
             incarnation: self.home(1).incarnation,
