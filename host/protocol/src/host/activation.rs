@@ -136,6 +136,11 @@ impl Activation {
         }
     }
 
+    /// Whether a record of it is not committed yet.
+    pub(super) fn writing(&self) -> bool {
+        self.outputs.iter().any(Output::waits)
+    }
+
     pub(super) fn quiet(&self) -> bool {
         matches!(self.stage, Stage::Idle) && self.mailbox.is_empty() && self.outputs.is_empty()
     }

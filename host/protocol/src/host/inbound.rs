@@ -151,6 +151,19 @@ impl Inbound {
         self.early_calls
     }
 
+    /// Whether there is room for one more early call, if need be in the place of those that nobody waits for any more.
+    fn room(&mut self, cx: &Context<'_>) -> bool {
+        let max = cx.settings.bounds.waiting_max;
+        if self.early_calls >= max {
+            self.early.retain(|_, calls| {
+                calls.retain(|(_, _, deadline)| *deadline > cx.now.instant);
+                !calls.is_empty()
+            });
+            self.early_calls = self.early.values().map(Vec::len).sum();
+        }
+        self.early_calls < max
+    }
+
     pub(super) fn retain(&mut self, control: &ControlState) {
         for (_, lanes) in self.departed.values_mut() {
             lanes.retain(control);
@@ -175,7 +188,7 @@ impl Host {
             return;
         }
         if call.epoch.0 > cx.control.applied.0 {
-            if self.inbound.early_calls < cx.settings.bounds.waiting_max {
+            if self.inbound.room(cx) {
                 self.inbound.early_calls += 1;
                 let early = self.inbound.early.entry(call.epoch).or_default();
                 early.push((from, call.clone(), deadline));

@@ -39,6 +39,11 @@ impl Output {
         Self { append, effects }
     }
 
+    /// Whether its record is not committed yet.
+    pub(super) fn waits(&self) -> bool {
+        self.append.is_some()
+    }
+
     /// A turn is over that made this call: it does not leave any more.
     pub(super) fn forget_calls(&mut self, of: TurnId) {
         self.effects

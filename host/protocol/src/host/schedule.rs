@@ -62,6 +62,14 @@ impl Asked {
         self.made
     }
 
+    /// Forgets everything: it was another life that asked.
+    pub(super) fn forget_all(&mut self) {
+        *self = Self {
+            made: self.made,
+            ..Self::default()
+        };
+    }
+
     /// Forgets what was asked for a shard: nobody waits for it any more.
     pub(super) fn forget(&mut self, shard: ShardId) {
         self.appends

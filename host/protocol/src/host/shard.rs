@@ -95,12 +95,10 @@ impl Shard {
             self.activations.len() - settled,
             "{id}: unsettled activations are miscounted"
         );
-        if matches!(self.phase, Phase::Acked(_)) {
-            let quiet = |activation: &Activation| activation.running().is_none();
-            // With the rule that a mutant leaves out there are turns.
+        for (entity, activation) in &self.activations {
             assert!(
-                self.unsettled > 0 || self.activations.values().all(quiet),
-                "{id} is acked and a settled entity runs"
+                activation.settled.is_none() || activation.quiet(),
+                "{entity} is settled and has something to do"
             );
         }
     }
@@ -173,6 +171,7 @@ impl Host {
         }
         self.me = cx.me.home();
         self.inbound = super::Inbound::default();
+        self.asked.forget_all();
         self.transfers = super::Transfers::default();
         self.follow_all(cx);
     }
@@ -259,17 +258,23 @@ impl Host {
             Role::Daemons { .. } => Worker::new(&space.name, id.number, cx.now.instant),
         };
         let surplus = worker.is_some() && id.number >= space.shards;
+        let member = cx.control.live(self.me);
+        let ledger = member.and_then(|member| member.ledger);
+        let durable = space.durability == Durability::Durable;
+        let phase = if surplus {
+            Phase::Stopped
+        } else if durable && ledger.is_some() && self.fenced == ledger {
+            Phase::Fenced
+        } else {
+            Phase::Serving
+        };
         let shard = Shard {
             epoch,
             since,
-            durable: space.durability == Durability::Durable,
+            durable,
             component: space.component,
             ready: self.components.contains(&space.component),
-            phase: if surplus {
-                Phase::Stopped
-            } else {
-                Phase::Serving
-            },
+            phase,
             lanes: Lanes::default(),
             activations: BTreeMap::new(),
             unsettled: 0,
@@ -279,8 +284,10 @@ impl Host {
             worker,
         };
         self.shards.insert(id, shard);
-        self.schedule.started.insert(id);
-        self.step(cx, id);
+        if phase.serving() {
+            self.schedule.started.insert(id);
+            self.step(cx, id);
+        }
     }
 
     /// Drops all that is here of a shard. What its records are stamped with below `forget` is not needed any more.
@@ -336,19 +343,12 @@ impl Host {
         if member.is_none_or(|member| member.ledger != Some(ledger)) {
             return;
         }
+        self.fenced = Some(ledger);
         let durable = self.shards.iter().filter(|(_, shard)| shard.durable);
-        let durable: Vec<_> = durable.map(|(&id, shard)| (id, shard.epoch)).collect();
-        for (id, epoch) in durable {
-            let since = self.shards[&id].since;
+        let durable = durable.map(|(&id, shard)| (id, shard.epoch, shard.since));
+        for (id, epoch, since) in durable.collect::<Vec<_>>() {
             self.give_up(cx, id, None);
             self.serve(cx, id, epoch, since);
-            self.schedule.started.remove(&id);
-            if let Some(shard) = self.shards.get_mut(&id) {
-                shard.phase = Phase::Fenced;
-                if let Some(worker) = &mut shard.worker {
-                    worker.disarm(&mut self.schedule, id);
-                }
-            }
         }
     }
 

@@ -158,10 +158,13 @@ impl Host {
         self.ship(cx, transfer);
     }
 
-    /// The records that are in memory only.
+    /// The records that a scan does not find, or may not: those in memory only, and those that are being written.
     fn unsaved(&self, id: ShardId) -> BTreeMap<EntityId, Arc<StoredRecord>> {
         let activations = self.shards.get(&id).map(|shard| &shard.activations);
-        let dirty = activations.into_iter().flatten().filter(|(_, a)| a.dirty);
+        let dirty = activations
+            .into_iter()
+            .flatten()
+            .filter(|(_, a)| a.dirty || a.writing());
         dirty
             .filter_map(|(entity, a)| Some((entity.clone(), a.record.clone()?)))
             .collect()

@@ -3,6 +3,7 @@
 mod calls;
 mod handoff;
 mod memory;
+mod random;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,9 @@ const TRANSFER: TransferId = TransferId {
     term: TERM,
     number: 1,
 };
+
+/// An input.
+type Give<'a> = Box<dyn FnOnce(&mut Host, &Context<'_>) + 'a>;
 
 /// One host (node 1) among three nodes; node 3 is the coordinator, calls come from node 2 unless said otherwise.
 struct Story {
@@ -196,6 +200,10 @@ impl Story {
 
     /// Gives an input, does what the journal can do at once, and takes up the rest.
     fn input(&mut self, give: impl FnOnce(&mut Host, &Context<'_>)) {
+        self.boxed(Box::new(give));
+    }
+
+    fn boxed(&mut self, give: Give<'_>) {
         let me = Identity {
             node: NodeId(1),
             incarnation: self.home(1).incarnation,
@@ -208,7 +216,7 @@ impl Story {
             lease_until: self.lease_until,
         };
         give(&mut self.host, &cx);
-        self.host.check_invariants();
+        self.host.check_everything();
         let mut found = Vec::new();
         let mut scanned = Vec::new();
         while let Some(action) = self.host.poll_action() {
@@ -252,12 +260,16 @@ impl Story {
         }
         for (id, shard, entity) in found {
             let record = self.records.get(&(shard, entity)).cloned();
-            self.input(|host, cx| host.handle_found::<()>(cx, id, Ok(record)));
+            self.boxed(Box::new(|host, cx| {
+                host.handle_found::<()>(cx, id, Ok(record));
+            }));
         }
         for (id, shard) in scanned {
             let records = self.records.iter().filter(|((of, _), _)| *of == shard);
             let records = records.map(|(_, record)| record.clone()).collect();
-            self.input(|host, cx| host.handle_scanned(cx, id, records, false));
+            self.boxed(Box::new(move |host, cx| {
+                host.handle_scanned(cx, id, records, false);
+            }));
         }
     }
 

@@ -193,8 +193,11 @@ impl Host {
         if from.node != order.term.node || order.index > cx.control.applied {
             return;
         }
-        if self.shards.contains_key(&order.worker) {
-            return self.worker_settled(cx, order.worker);
+        if let Some(shard) = self.shards.get(&order.worker) {
+            if shard.phase == Phase::Stopped && shard.unsettled == 0 {
+                self.tell(cx, order.worker, WorkerHealth::Stopped);
+            }
+            return;
         }
         let report = WorkerReport {
             worker: order.worker,
@@ -231,9 +234,6 @@ impl Host {
         }
         for place in self.places(id) {
             self.remove(cx, &place, None);
-        }
-        if let Some(worker) = self.shards.get_mut(&id).and_then(|s| s.worker.as_mut()) {
-            worker.health = None;
         }
         self.judge(cx, id, WorkerHealth::Stopped);
     }

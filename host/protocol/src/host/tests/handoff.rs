@@ -326,3 +326,55 @@ fn a_shard_that_comes_is_installed_and_wakes_its_entities() {
     let (.., record) = &story.activated[0];
     assert_eq!(record.as_ref().map(|record| record.version), Some(4));
 }
+
+#[test]
+fn a_record_that_is_being_written_when_the_precopy_reads_is_not_missed() {
+    let mut story = Story::new();
+    let shard = story.shard("account");
+    story.call("account/a", 1);
+    story.end(story.turn(), Some("one"));
+    let order = story.order(shard);
+    story.message(3, Message::Precopy(order));
+    story.commit();
+    story.begin_handoff(shard);
+    assert_eq!(texts(&ship(&mut story)), [("a".into(), "one".into())]);
+}
+
+#[test]
+fn a_scan_that_began_before_a_change_of_ledger_begins_anew() {
+    let mut story = Story::new();
+    let shard = story.shard("account");
+    let order = story.order(shard);
+    story.message(3, Message::Precopy(order));
+    let old = story.control.members[&NodeId(1)].ledger;
+    let home = story.home(1);
+    let replica = |node| Replica {
+        node: NodeId(node),
+        disk: node,
+    };
+    story.apply(Command::OpenLedger {
+        home,
+        after: old,
+        replicas: vec![replica(1), replica(2)],
+    });
+    let adopted = StoredRecord {
+        entity: id("account/z"),
+        epoch: story.epoch(shard),
+        record: Record {
+            version: 1,
+            wake_ms: None,
+            deleted: false,
+            bytes: b"adopted".to_vec().into(),
+        },
+    };
+    story.records.insert((shard, id("account/z")), adopted);
+    let epoch = story.epoch(shard);
+    let source = old.unwrap();
+    story.apply(Command::Adopted {
+        shard,
+        epoch,
+        source,
+    });
+    story.begin_handoff(shard);
+    assert_eq!(texts(&ship(&mut story)), [("z".into(), "adopted".into())]);
+}

@@ -5,7 +5,7 @@ use crate::cluster::{WorkerHealth, WorkerOrder};
 
 impl Story {
     /// With a daemon set `tick` of `workers`, all of them here.
-    fn with_workers(workers: u32) -> Self {
+    pub(super) fn with_workers(workers: u32) -> Self {
         let mut story = Self::new();
         story.scale(workers, 0);
         let space = story.shard("tick").space;
