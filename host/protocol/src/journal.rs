@@ -422,14 +422,18 @@ impl Journal {
             .append(cx, &mut self.outbox, id, (shard, record));
     }
 
+    /// Appends of one entity are committed, all at once: who looks for it gets the newest.
     fn handle_commits(&mut self, cx: &Context<'_>, commits: Vec<Commit>) {
-        for commit in commits {
+        for commit in &commits {
             if let Some(id) = commit.id {
                 let ledger = commit.ledger;
                 self.outbox.push(Action::Committed { id, ledger });
             }
-            self.handle_committed(cx, &commit);
-            self.handle_clear(cx, commit.shard);
+        }
+        let newest = commits.into_iter().max_by_key(|commit| commit.record.age());
+        if let Some(newest) = newest {
+            self.handle_committed(cx, &newest);
+            self.handle_clear(cx, newest.shard);
         }
     }
 

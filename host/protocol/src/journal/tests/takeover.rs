@@ -1,1 +1,460 @@
+use std::time::Duration;
 
+use super::super::Unavailable;
+use super::world::{World, entity, record, text};
+use crate::cluster::{Epoch, Message, NodeId, Settings, ShardId, StoredRecord};
+
+const A: NodeId = NodeId(1);
+const B: NodeId = NodeId(2);
+const C: NodeId = NodeId(3);
+const D: NodeId = NodeId(4);
+
+/// A owns a shard and has "x" acknowledged; A's ledger is on A, B and C.
+fn owned_by_a(world: &mut World) -> ShardId {
+    let shard = world.shard(0);
+    let epoch = world.assign(shard, A);
+    world.append_now(A, shard, record("x", epoch, 1, "one"));
+    shard
+}
+
+/// A's process dies, and the control log gives its shard to another.
+fn a_dies(world: &mut World, shard: ShardId, successor: NodeId) {
+    world.crash(A);
+    world.down(A);
+    world.assign(shard, successor);
+}
+
+#[test]
+fn every_acknowledged_record_is_found_whichever_replica_is_missing() {
+    for slow in [B, C] {
+        for missing in [A, B, C] {
+            let mut world = World::new(4);
+            let shard = world.shard(0);
+            let epoch = world.assign(shard, A);
+            let id = world.append(A, shard, record("x", epoch, 1, "one"));
+            world.lose(|packet| packet.to == slow);
+            world.run();
+            assert!(world.is_committed(A, id));
+            world.down(A);
+            if missing == A {
+                world.crash(A);
+            } else {
+                world.crash(A);
+                world.start(A);
+                world.crash(missing);
+            }
+            world.assign(shard, D);
+            let found = world.find_now(D, shard, "x");
+            assert_eq!(
+                text(found).unwrap(),
+                "one",
+                "{slow} never had it, {missing} is gone"
+            );
+        }
+    }
+}
+
+#[test]
+fn fewer_disks_than_cover_the_ledger_are_never_a_guess() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    world.crash(C);
+    a_dies(&mut world, shard, D);
+    let (known, unknown) = (world.find(D, shard, "x"), world.find(D, shard, "nobody"));
+    world.pass(world.settings.timing.phase + Duration::from_secs(1));
+    let ledger = world.control.shards[&shard].sources[0].ledger;
+    let found = &world.nodes[&D].heard.found;
+    assert_eq!(found[&known], Err(Unavailable::Disks { ledger }));
+    assert_eq!(found[&unknown], Err(Unavailable::Disks { ledger }));
+    let again = world.find_now(D, shard, "x");
+    assert_eq!(
+        again,
+        Some(Err(Unavailable::Disks { ledger })),
+        "nobody waits a second time"
+    );
+    assert!(world.adopted.is_empty());
+
+    world.start(C);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "one");
+    assert_eq!(text(world.find_now(D, shard, "nobody")), None);
+}
+
+#[test]
+fn the_home_s_own_disk_has_everything_that_it_acknowledged() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    world.crash(B);
+    world.crash(C);
+    world.crash(A);
+    world.down(A);
+    world.start(A);
+    world.assign(shard, D);
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "one");
+}
+
+#[test]
+fn a_sealed_home_acknowledges_nothing_more() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let (epoch, ledger) = (world.control.shards[&shard].epoch, world.ledger_of(A));
+    world.cut.insert(A);
+    world.down(A);
+    world.assign(shard, D);
+    world.run();
+    world.cut.clear();
+    // A has not heard that it is down.
+    let id = world.append(A, shard, record("x", epoch, 2, "late"));
+    world.pass(Duration::from_secs(1));
+    assert!(!world.is_committed(A, id));
+    assert!(world.nodes[&A].heard.fenced.contains(&ledger));
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "one");
+    assert_eq!(
+        world.find_now(A, shard, "x"),
+        Some(Err(Unavailable::Fenced))
+    );
+}
+
+#[test]
+fn what_is_being_written_when_the_seal_comes_is_not_acknowledged() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    world.cut.insert(D);
+    let id = world.append(A, shard, record("x", epoch, 2, "late"));
+    world.sync(A);
+    while let Some(packet) = world.net.pop_front() {
+        world.deliver(&packet);
+    }
+    assert!(world.nodes[&B].writes.len() == 1 && world.nodes[&C].writes.len() == 1);
+    let member = world.home(A);
+    world.propose(crate::control::Command::Down { member });
+    world.cut.clear();
+    for node in [B, C, D] {
+        world.catch_up(node);
+    }
+    world.propose(crate::control::Command::Assign {
+        shards: vec![crate::control::Assignment {
+            shard,
+            after: epoch,
+            home: world.home(D),
+        }],
+    });
+    for node in [B, C, D] {
+        world.catch_up(node);
+    }
+    let seals: Vec<_> = world.net.drain(..).collect();
+    for packet in seals.iter().filter(|packet| packet.to != A) {
+        world.deliver(packet);
+    }
+    world.run();
+    assert!(!world.is_committed(A, id));
+}
+
+#[test]
+fn a_seal_is_remembered_over_a_crash() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    let append = |world: &mut World| {
+        world.append(A, shard, record("x", epoch, 2, "late"));
+        world
+            .net
+            .drain(..)
+            .filter(|packet| packet.to == B)
+            .next_back()
+            .unwrap()
+    };
+    let packet = append(&mut world);
+    a_dies(&mut world, shard, D);
+    world.run();
+    world.crash(B);
+    world.start(B);
+    world.deliver(&packet);
+    let refused = world.net.back().map(|packet| &packet.message);
+    assert!(matches!(refused, Some(Message::AppendRefused { .. })));
+}
+
+#[test]
+fn only_an_owner_that_has_it_as_a_source_seals_a_ledger() {
+    let mut world = World::new(4);
+    owned_by_a(&mut world);
+    let (ledger, from) = (world.ledger_of(A), world.home(D));
+    let seal = Message::Seal { ledger };
+    world.with_journal(B, |journal, cx| journal.handle_message(cx, from, &seal));
+    let fetch = Message::FetchState {
+        query: 1,
+        ledger,
+        shard: world.shard(0),
+        since: Epoch(0),
+        page: crate::cluster::Page::After(None),
+    };
+    world.with_journal(B, |journal, cx| journal.handle_message(cx, from, &fetch));
+    let node = &world.nodes[&B];
+    assert!(node.writes.is_empty() && node.reads.is_empty() && world.net.is_empty());
+}
+
+#[test]
+fn what_is_taken_over_is_not_used_before_it_is_committed_here() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    a_dies(&mut world, shard, D);
+    let ids = [world.find(D, shard, "x"), world.find(D, shard, "nobody")];
+    // D's ledger is on D, A and B. Without B nothing of D's is committed.
+    for _ in 0..1_000 {
+        world.lose(|p| p.to == B && matches!(p.message, Message::Append { .. }));
+        for id in world.running() {
+            world.sync(id);
+            world.read(id, true);
+        }
+        if let Some(packet) = world.net.pop_front() {
+            world.deliver(&packet);
+        }
+    }
+    let own = Some(world.ledger_of(D));
+    let records = &world.nodes[&D].disk.records;
+    assert!(
+        records.contains_key(&(own, shard, entity("x"))),
+        "D has it on its own disk"
+    );
+    let found = |world: &World, id: &u64| world.nodes[&D].heard.found.contains_key(id);
+    assert!(!ids.iter().any(|id| found(&world, id)));
+    world.pass(Duration::from_secs(1));
+    assert!(ids.iter().all(|id| found(&world, id)));
+}
+
+#[test]
+fn s23_a_chain_of_deaths_loses_nothing() {
+    let mut world = World::new(4);
+    world.settings.bounds.page_max = 1;
+    let shard = world.shard(0);
+    let epoch = world.assign(shard, A);
+    let keys: Vec<String> = (0..6).map(|n| format!("k{n}")).collect();
+    for key in &keys {
+        world.append_now(A, shard, record(key, epoch, 1, "from a"));
+    }
+    a_dies(&mut world, shard, B);
+    while world.nodes[&B]
+        .disk
+        .records
+        .keys()
+        .filter(|k| k.0 == Some(world.ledger_of(B)))
+        .count()
+        < 3
+    {
+        for id in world.running() {
+            world.sync(id);
+            world.read(id, true);
+        }
+        if let Some(packet) = world.net.pop_front() {
+            world.deliver(&packet);
+        }
+    }
+    let found = world.find_now(B, shard, "k0").unwrap().unwrap().unwrap();
+    assert_eq!(
+        found.epoch, world.control.shards[&shard].epoch,
+        "B's own now"
+    );
+    let newer = StoredRecord {
+        epoch: found.epoch,
+        ..record("k0", epoch, 2, "from b")
+    };
+    world.append_now(B, shard, newer);
+    world.adopted.clear();
+    world.crash(B);
+    world.down(B);
+    world.start(A);
+    world.assign(shard, C);
+    assert_eq!(world.control.shards[&shard].sources.len(), 2);
+    world.pass(Duration::from_secs(1));
+    world.decide_adopted();
+    assert!(world.control.shards[&shard].sources.is_empty());
+    for key in &keys {
+        let expected = if key == "k0" { "from b" } else { "from a" };
+        assert_eq!(text(world.find_now(C, shard, key)).unwrap(), expected);
+    }
+}
+
+#[test]
+fn an_unacknowledged_record_never_undoes_what_was_used() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    // Both are on A's disk only.
+    world.append(A, shard, record("x", epoch, 9, "ghost"));
+    world.append(A, shard, record("y", epoch, 9, "ghost"));
+    world.net.clear();
+    while world.sync(A) {}
+    a_dies(&mut world, shard, D);
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "one");
+    assert_eq!(text(world.find_now(D, shard, "y")), None);
+    world.adopted.clear();
+    world.crash(D);
+    world.down(D);
+    world.start(A);
+    world.assign(shard, B);
+    assert_eq!(text(world.find_now(B, shard, "x")).unwrap(), "one");
+    let y = text(world.find_now(B, shard, "y"));
+    assert_eq!(y, None, "somebody was told that there is none");
+}
+
+#[test]
+fn a_deleted_entity_stays_deleted() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    let mut tombstone = record("x", epoch, 2, "");
+    tombstone.record.deleted = true;
+    tombstone.record.wake_ms = Some(5);
+    world.append_now(A, shard, tombstone);
+    a_dies(&mut world, shard, D);
+    world.pass(Duration::from_secs(1));
+    let found = world.find_now(D, shard, "x").unwrap().unwrap().unwrap();
+    assert!(
+        found.record.deleted && found.record.version == 2,
+        "numbers go on"
+    );
+    assert!(world.nodes[&D].heard.swept.is_empty());
+}
+
+#[test]
+fn a_source_is_given_up_when_every_state_is_committed() {
+    let mut world = World::new(4);
+    let shard = world.shard(0);
+    let epoch = world.assign(shard, A);
+    for n in 0..5 {
+        let mut record = record(&format!("k{n}"), epoch, 1, "one");
+        record.record.wake_ms = (n < 2).then_some(100 + n);
+        world.append_now(A, shard, record);
+    }
+    let ledger = world.ledger_of(A);
+    a_dies(&mut world, shard, D);
+    for _ in 0..1_000 {
+        world.lose(|p| p.from.node == D && matches!(p.message, Message::Append { .. }));
+        for id in world.running() {
+            world.sync(id);
+            world.read(id, true);
+        }
+        if let Some(packet) = world.net.pop_front() {
+            world.deliver(&packet);
+        }
+    }
+    assert!(world.adopted.is_empty(), "nothing is on a second disk");
+    let scan = world.scan(D, shard, None);
+    world.pass(Duration::from_secs(1));
+    assert_eq!(
+        world.nodes[&D].heard.scanned[&scan].0.len(),
+        5,
+        "a scan waits for all"
+    );
+    assert_eq!(
+        world.nodes[&D].heard.swept,
+        [(entity("k0"), 100), (entity("k1"), 101)]
+    );
+    assert_eq!(world.adopted.len(), 1);
+    world.adopted.clear();
+    world.pass(Duration::from_secs(1));
+    assert_eq!(
+        world.adopted.len(),
+        1,
+        "told again until the control log has it"
+    );
+    world.decide_adopted();
+    assert!(!world.control.ledgers.contains_key(&ledger));
+    let left = world.nodes[&B]
+        .disk
+        .records
+        .keys()
+        .any(|key| key.0 == Some(ledger));
+    assert!(!left && !world.nodes[&B].disk.sealed.contains(&ledger));
+    world.pass(Duration::from_secs(1));
+    let timer = world.nodes[&D].journal.as_ref().unwrap().poll_timeout();
+    assert_eq!(timer, None, "nothing is left to do");
+}
+
+#[test]
+fn more_records_than_a_page_are_adopted_page_by_page() {
+    let mut settings = Settings::lan();
+    settings.bounds.page_max = 3;
+    let mut world = World::with(4, settings);
+    let shard = world.shard(0);
+    let epoch = world.assign(shard, A);
+    for n in 0..20 {
+        world.append_now(A, shard, record(&format!("k{n}"), epoch, 1, &n.to_string()));
+    }
+    a_dies(&mut world, shard, D);
+    world.pass(Duration::from_secs(2));
+    world.decide_adopted();
+    assert!(world.control.shards[&shard].sources.is_empty());
+    for n in 0..20 {
+        assert_eq!(
+            text(world.find_now(D, shard, &format!("k{n}"))).unwrap(),
+            n.to_string()
+        );
+    }
+}
+
+#[test]
+fn what_an_aborted_handoff_installed_is_not_seen() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    let (from, to) = (world.home(A), world.home(D));
+    let transfer = crate::cluster::TransferId::default();
+    let shards = vec![(shard, epoch)];
+    let begin = crate::control::Command::BeginHandoff {
+        transfer,
+        from,
+        to,
+        shards,
+    };
+    let handoff = crate::cluster::HandoffId(world.decide(begin));
+    world.append_now(D, shard, record("x", Epoch(handoff.0), 7, "installed"));
+    let shards = vec![shard];
+    world.decide(crate::control::Command::AbortHandoff { handoff, shards });
+    let epoch = world.control.shards[&shard].epoch;
+    world.append_now(A, shard, record("x", epoch, 2, "two"));
+    a_dies(&mut world, shard, D);
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "two");
+    world.append(D, shard, record("x", Epoch(handoff.0), 8, "installed late"));
+    world.run();
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "two");
+}
+
+#[test]
+fn what_a_handoff_installed_is_the_target_s() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    let (from, to) = (world.home(A), world.home(D));
+    let transfer = crate::cluster::TransferId::default();
+    let shards = vec![(shard, epoch)];
+    let begin = crate::control::Command::BeginHandoff {
+        transfer,
+        from,
+        to,
+        shards,
+    };
+    let handoff = crate::cluster::HandoffId(world.decide(begin));
+    let oldest = world.ledger_of(D);
+    // The first part is on its way when D's ledger changes: it is written to both.
+    world.append_now(D, shard, record("y", Epoch(handoff.0), 3, "y"));
+    let stamp = Epoch(handoff.0);
+    world.append(D, shard, record("x", stamp, 1, "old"));
+    world.net.clear();
+    world.open_ledger(D, &[4, 2, 3]);
+    world.append_now(D, shard, record("x", stamp, 2, "new"));
+    let mut wake = record("z", stamp, 1, "z");
+    wake.record.wake_ms = Some(9);
+    world.append_now(D, shard, wake);
+    let shards = vec![(shard, Some(oldest))];
+    world.decide(crate::control::Command::CompleteHandoff { handoff, shards });
+    for (key, expected) in [("x", "new"), ("y", "y"), ("z", "z")] {
+        assert_eq!(text(world.find_now(D, shard, key)).unwrap(), expected);
+    }
+    assert_eq!(world.nodes[&D].heard.swept, [(entity("z"), 9)]);
+    assert_eq!(
+        world.find_now(A, shard, "x"),
+        Some(Err(Unavailable::NotOwned))
+    );
+}

@@ -441,11 +441,15 @@ impl World {
         let Some((token, query)) = node.reads.pop_front() else {
             return false;
         };
-        let mut disk = node.disk.clone();
-        for (_, write) in node.writes.iter().filter(|_| unsynced) {
-            disk.write(write.clone());
-        }
-        let (records, more) = disk.read(&query);
+        let (records, more) = if unsynced && !node.writes.is_empty() {
+            let mut disk = node.disk.clone();
+            for (_, write) in &node.writes {
+                disk.write(write.clone());
+            }
+            disk.read(&query)
+        } else {
+            node.disk.read(&query)
+        };
         self.with_journal(id, |journal, cx| {
             journal.handle_read(cx, token, records, more)
         });
