@@ -6,8 +6,11 @@
 
 mod apply;
 mod command;
+mod invariants;
+mod shards;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
@@ -16,9 +19,11 @@ use crate::cluster::{
     Boot, ClusterId, Epoch, HandoffId, Home, Incarnation, Index, LedgerId, NodeId, ShardId,
     SpaceId, Term, TransferId,
 };
-use crate::{Digest, Durability, KindName};
+use crate::{Digest, Durability, EntityId, KindName};
 
+pub use apply::Changes;
 pub use command::{Assignment, Command, Entry};
+pub use shards::Shards;
 
 /// What is decided at one index of the control log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -40,7 +45,7 @@ pub struct ControlState {
     /// The kinds and daemon sets.
     pub spaces: BTreeMap<SpaceId, Space>,
     /// All shards of all spaces.
-    pub shards: BTreeMap<ShardId, Shard>,
+    pub shards: Shards,
     /// The ledgers that may still be read or written.
     pub ledgers: BTreeMap<LedgerId, Ledger>,
 }
@@ -56,7 +61,7 @@ pub struct Member {
     pub status: Status,
     /// The entry that made it so.
     pub since: Index,
-    /// The ledger that it writes; none before the first is opened.
+    /// The ledger that it writes; none before the first is opened, and none when it is down.
     pub ledger: Option<LedgerId>,
 }
 
@@ -154,6 +159,8 @@ pub enum Ownership {
         handoff: HandoffId,
         /// What was shipped for it.
         transfer: TransferId,
+        /// What the target has stamped it with: from there on the records in its ledger count.
+        stamp: Epoch,
         /// Who has it.
         from: Home,
         /// Who gets it.
@@ -197,7 +204,25 @@ impl Ledger {
     }
 }
 
+impl Member {
+    /// This life of it, as an owner.
+    pub fn home(&self) -> Home {
+        Home {
+            node: self.boot.node,
+            incarnation: self.incarnation,
+        }
+    }
+}
+
+impl Space {
+    /// How many shards, or workers, there may be.
+    pub const SHARDS: RangeInclusive<u32> = 1..=65_536;
+}
+
 impl ControlState {
+    /// The most voters: more make every commit slower and the cluster no safer.
+    pub const VOTERS_MAX: usize = 5;
+
     /// Nothing is decided yet.
     pub fn new(cluster: ClusterId) -> Self {
         Self {
@@ -209,7 +234,7 @@ impl ControlState {
             members: BTreeMap::new(),
             voters: BTreeSet::new(),
             spaces: BTreeMap::new(),
-            shards: BTreeMap::new(),
+            shards: Shards::default(),
             ledgers: BTreeMap::new(),
         }
     }
@@ -229,12 +254,25 @@ impl ControlState {
             .map(|(&id, space)| (id, space))
     }
 
-    /// The shard of an entity of a kind: xxh3-64 of the key, seeded per cluster, modulo the kind's number of shards.
-    pub fn shard_of(&self, entity: &crate::EntityId) -> Option<ShardId> {
+    /// The shard of an entity: of a kind, xxh3-64 of the key, seeded per cluster, modulo the number of shards; of a daemon set, the
+    /// number that is the key. `None` also for a worker that does not exist.
+    pub fn shard_of(&self, entity: &EntityId) -> Option<ShardId> {
         let (space, record) = self.space(entity.kind())?;
-        let hash = xxhash_rust::xxh3::xxh3_64_with_seed(entity.key().as_bytes(), self.cluster.0);
-        let number = u32::try_from(hash % u64::from(record.shards)).expect("less than a u32");
-        Some(ShardId { space, number })
+        let key = entity.key();
+        let number = match record.role {
+            Role::Kind => {
+                let hash = xxhash_rust::xxh3::xxh3_64_with_seed(key.as_bytes(), self.cluster.0);
+                u32::try_from(hash % u64::from(record.shards)).expect("less than a u32")
+            }
+            Role::Daemons { .. } => worker_number(key)?,
+        };
+        let shard = ShardId { space, number };
+        self.shards.contains_key(&shard).then_some(shard)
+    }
+
+    /// The shards of which this is the owner, or the source of their handoff.
+    pub fn owned_by(&self, home: Home) -> impl Iterator<Item = ShardId> + '_ {
+        self.shards.owned_by(home)
     }
 
     /// Who dispatches calls of this shard, or did last while it moves, and under which epoch.
@@ -246,4 +284,10 @@ impl ControlState {
             Ownership::Handoff { from, .. } => Some((from, shard.epoch)),
         }
     }
+}
+
+/// A worker has one name: `7`, and neither `07` nor `+7`.
+fn worker_number(key: &str) -> Option<u32> {
+    let number: u32 = key.parse().ok()?;
+    (number.to_string() == key).then_some(number)
 }

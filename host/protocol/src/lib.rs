@@ -21,6 +21,7 @@ mod kind;
 mod limits;
 pub mod record;
 mod stored;
+pub mod transfer;
 
 pub use call_error::{CallError, GuestLimit, Rejection, Subject};
 pub use digest::Digest;

@@ -1,3 +1,5 @@
+//! What the checks are shown of each step.
+
 use std::sync::Arc;
 
 use entia_protocol::cluster::{Home, Index, Message, NodeId, Now, Peer, TurnId};

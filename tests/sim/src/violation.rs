@@ -1,3 +1,5 @@
+//! How a broken rule is reported.
+
 use std::fmt;
 
 /// A rule that was broken.

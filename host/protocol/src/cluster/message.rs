@@ -361,6 +361,14 @@ pub struct Boot {
     pub protocol: ProtocolRange,
 }
 
+impl Boot {
+    /// Whether this process can only run because that one does not any more: it has locked the same directory on the same machine.
+    pub fn proves_death_of(&self, other: &Self) -> bool {
+        let place = |boot: &Self| (boot.node, boot.machine, boot.directory, boot.disk);
+        place(self) == place(other) && self.process != other.process
+    }
+}
+
 /// Where a node is reached: `IP:PORT` each.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct NodeAddress {
@@ -458,6 +466,9 @@ pub struct ShardMove {
     pub term: Term,
     /// Names what is shipped.
     pub transfer: TransferId,
+    /// What the target stamps the records with: what was committed when the coordinator planned this, and never the same for two
+    /// transfers of one shard. So what an earlier transfer left behind is told apart.
+    pub stamp: Epoch,
     /// To whom.
     pub to: Home,
     /// Which, with the epoch under which the source owns them.
@@ -469,6 +480,8 @@ pub struct ShardMove {
 pub struct Chunk {
     /// Names what is shipped.
     pub transfer: TransferId,
+    /// See [`ShardMove::stamp`].
+    pub stamp: Epoch,
     /// Of which shard.
     pub shard: ShardId,
     /// Counts the parts of this shard from 0, through precopy and stop phase.

@@ -104,6 +104,8 @@ pub enum Command {
     BeginHandoff {
         /// What was shipped for them.
         transfer: TransferId,
+        /// What the target has stamped it with.
+        stamp: Epoch,
         /// Who has them.
         from: Home,
         /// Who gets them.
