@@ -122,10 +122,11 @@ impl Step<'_> {
             Command::Assign { shards } => shards.iter().for_each(|one| self.assign(one)),
             Command::BeginHandoff {
                 transfer,
+                stamp,
                 from,
                 to,
                 shards,
-            } => self.begin_handoff(*transfer, *from, *to, shards),
+            } => self.begin_handoff((*transfer, *stamp), *from, *to, shards),
             Command::CompleteHandoff { handoff, shards } => {
                 for &(shard, ledger) in shards {
                     self.complete_handoff(*handoff, shard, ledger);

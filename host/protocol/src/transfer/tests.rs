@@ -130,7 +130,9 @@ impl Pair {
     }
 
     fn own(&mut self, ownership: Ownership) {
-        self.control.shards.get_mut(&SHARD).unwrap().ownership = ownership;
+        self.control
+            .shards
+            .change(SHARD, |shard| shard.ownership = ownership);
         let cx = context(&self.control, &self.settings, self.now, TARGET);
         self.receiver.handle_state(&cx);
         self.collect();

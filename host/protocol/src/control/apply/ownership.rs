@@ -25,7 +25,7 @@ impl Step<'_> {
 
     pub(super) fn begin_handoff(
         &mut self,
-        transfer: TransferId,
+        (transfer, stamp): (TransferId, Epoch),
         from: Home,
         to: Home,
         shards: &[(ShardId, Epoch)],
@@ -38,11 +38,20 @@ impl Step<'_> {
             let owned = found.ownership == Ownership::Owned { home: from };
             // What the owner has not adopted yet cannot be shipped.
             let whole = found.sources.is_empty();
-            if owned && found.epoch == epoch && whole && from != to && self.may_own(shard, to) {
+            // A stamp from the past would let stale records count, and one from the future would hide the next owner's.
+            let fresh = stamp >= found.epoch && stamp.0 < self.index.0;
+            if owned
+                && fresh
+                && found.epoch == epoch
+                && whole
+                && from != to
+                && self.may_own(shard, to)
+            {
                 self.change(shard, |shard| {
                     shard.ownership = Ownership::Handoff {
                         handoff,
                         transfer,
+                        stamp,
                         from,
                         to,
                     };
@@ -51,7 +60,7 @@ impl Step<'_> {
         }
     }
 
-    /// From here on the target's ledgers have everything: what it installed is stamped with the handoff.
+    /// From here on the target's ledgers have everything: what it installed carries the transfer's stamp.
     ///
     /// `oldest` is the first ledger that the target wrote of it. Where its ledger changed since, the rest may be in any of the
     /// later ones.
@@ -61,13 +70,12 @@ impl Step<'_> {
         shard: ShardId,
         oldest: Option<LedgerId>,
     ) {
-        let Some((_, to)) = self.handoff_of(shard, handoff) else {
+        let Some((to, since)) = self.handoff_of(shard, handoff) else {
             return;
         };
         let Some(current) = self.state.live(to).map(|member| member.ledger) else {
             return;
         };
-        let since = Epoch(handoff.0);
         let sources = if self.durable(shard) {
             let Some(oldest) = oldest.filter(|ledger| self.writes(to, *ledger)) else {
                 return;
@@ -145,11 +153,11 @@ impl Step<'_> {
         self.state.shards.get(&shard).map(|shard| shard.ownership)
     }
 
-    fn handoff_of(&self, shard: ShardId, id: HandoffId) -> Option<(Home, Home)> {
+    fn handoff_of(&self, shard: ShardId, id: HandoffId) -> Option<(Home, Epoch)> {
         match self.ownership(shard)? {
             Ownership::Handoff {
-                handoff, from, to, ..
-            } if handoff == id => Some((from, to)),
+                handoff, stamp, to, ..
+            } if handoff == id => Some((to, stamp)),
             _ => None,
         }
     }
