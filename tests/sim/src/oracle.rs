@@ -15,8 +15,6 @@
 //! A kind in memory may lose a list where its shard was assigned anew: [`Oracle::losses`] says when that has to have been.
 
 mod history;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 

@@ -11,8 +11,6 @@
 mod choice;
 mod operation;
 mod promise;
-#[cfg(test)]
-mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,6 +21,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::executor::{Answer, Command};
+use crate::faults::{Fault, FaultKind};
 use crate::node::{OutCall, Ticket};
 use crate::oracle::{Oracle, Span, Turn};
 use crate::plan::{Plan, WorkPlan, nanos};
@@ -49,6 +48,8 @@ pub struct Workload {
     counter: u64,
     nodes: Nodes,
     promises: Vec<Promise>,
+    /// Wall clocks go on as they are: timers fire when they should.
+    timers_fire: bool,
     audit: Audit,
     longest: Option<Gap>,
     ready: Vec<(NodeId, OutCall, Ticket)>,
@@ -114,7 +115,7 @@ impl Workload {
         for (entity, durability) in choices.all() {
             oracle.announce(entity.clone(), durability);
         }
-        let clients = vec![0; plan.work.clients as usize];
+        let clients = vec![0; choices.clients(plan.work.clients)];
         let mut agenda = BTreeMap::new();
         for client in 0..clients.len() {
             let at = random.random_range(0..nanos(plan.work.think).max(1));
@@ -142,6 +143,7 @@ impl Workload {
                 crashes: BTreeMap::new(),
             },
             promises: Vec::new(),
+            timers_fire: !jumps(plan),
             audit: Audit::default(),
             longest: None,
             ready: Vec::new(),
@@ -448,7 +450,8 @@ impl Workload {
                 }
             }
             (Command::Remind { serial, .. }, Some(Answer::Set)) => {
-                if self.choices.durability(entity) == Some(Durability::Durable) {
+                let durable = self.choices.durability(entity) == Some(Durability::Durable);
+                if durable && self.timers_fire {
                     self.promises.push(Promise::Timer { serial: *serial });
                 }
             }
@@ -563,4 +566,10 @@ impl Workload {
         self.counter += 1;
         self.counter
     }
+}
+
+/// Whether the plan has a wall clock jump: a timer may then be a day late.
+fn jumps(plan: &Plan) -> bool {
+    let jump = |fault: &Fault| matches!(fault.kind, FaultKind::WallJump { .. });
+    plan.faults.iter().any(jump)
 }

@@ -43,6 +43,11 @@ impl Choices {
         choices
     }
 
+    /// How many clients there can be: none where there is nobody to call.
+    pub(super) fn clients(&self, wanted: u32) -> usize {
+        if self.lasting.is_empty() { 0 } else { wanted as usize }
+    }
+
     /// All entities.
     pub(super) fn all(&self) -> impl Iterator<Item = (&EntityId, Durability)> {
         self.durability
