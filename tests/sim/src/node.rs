@@ -9,7 +9,9 @@ use entia_protocol::cluster::{
     Now, Peer, Record, Settings, ShardId, StoredRecord, Term, TurnId,
 };
 use entia_protocol::control::{Command, ControlState, Entry};
-use entia_protocol::{CallError, CommandKey, Digest, EntityId, Envelope, Payload};
+use entia_protocol::{
+    CallError, CommandKey, Digest, Durability, EntityId, Envelope, KindName, Payload,
+};
 
 /// The reply handle of a client's call.
 pub type Ticket = u64;
@@ -135,8 +137,50 @@ pub struct Restored {
 /// A request of an operator.
 #[derive(Debug, Clone)]
 pub enum Request {
+    /// Deploy.
+    Deploy {
+        /// Its name.
+        name: KindName,
+        /// Its code.
+        component: Digest,
+        /// What survives.
+        durability: Durability,
+        /// How many.
+        shards: u32,
+    },
+    /// Scale.
+    Scale {
+        /// Its name.
+        name: KindName,
+        /// Its code.
+        component: Digest,
+        /// What survives.
+        durability: Durability,
+        /// How many.
+        workers: u32,
+    },
     /// Send it away.
-    Drain(NodeId),
+    Drain {
+        /// Which.
+        node: NodeId,
+    },
+    /// Keep it.
+    Undrain {
+        /// Which.
+        node: NodeId,
+    },
+    /// Forget it.
+    Remove {
+        /// Which.
+        node: NodeId,
+    },
+    /// Move.
+    Move {
+        /// Which.
+        shards: Vec<ShardId>,
+        /// To whom.
+        to: NodeId,
+    },
 }
 
 /// What happens to a node.
