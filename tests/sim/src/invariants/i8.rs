@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use entia_protocol::EntityId;
 use entia_protocol::cluster::{Epoch, NodeId, TurnId};
 
-use super::Checked;
 use crate::violation::Violation;
 
 /// What runs where.
