@@ -10,6 +10,8 @@ mod command;
 mod entity;
 mod keys;
 mod state;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

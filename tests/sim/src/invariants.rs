@@ -27,9 +27,9 @@ mod i7;
 mod i8;
 mod i9;
 
+use entia_protocol::EntityId;
 use entia_protocol::cluster::{Epoch, Home, Message, NodeId, ShardId, TurnId};
 use entia_protocol::control::{Changes, ControlState, Entry};
-use entia_protocol::EntityId;
 
 use crate::node::{Action, Input, Node, Ticket};
 use crate::observation::{Cause, Observation};
@@ -159,7 +159,8 @@ impl Invariants {
             let changes = control.apply_with(entry, mutant).unwrap_or_default();
             self.coordinators.decided(before, entry, &changes)?;
             self.owners.decided(control, entry, &changes)?;
-            self.assigned.decided(world.true_time, control, entry, &changes);
+            self.assigned
+                .decided(world.true_time, control, entry, &changes);
             self.rest.decided(world.true_time, control, &changes);
             self.downed.decided(entry, &changes)?;
             if self.honest {
@@ -203,7 +204,9 @@ impl Invariants {
                 entity,
                 input,
             } => self.runs(view, *turn, entity, input),
-            Action::Resume { turn, .. } => i2::leased(view, self.honest, || format!("resumes {turn}")),
+            Action::Resume { turn, .. } => {
+                i2::leased(view, self.honest, || format!("resumes {turn}"))
+            }
             Action::Discard { entity, .. } => {
                 self.turns.discarded(view.seen.node, entity);
                 self.workers.ended(view.seen.node, entity);
@@ -280,5 +283,8 @@ impl View<'_> {
 
 /// Whether an entry changed any shard, and how it is called in reports.
 fn named(entry: &Entry, changes: &Changes) -> String {
-    format!("{}: {:?} changed {:?}", entry.index, entry.command, changes.shards)
+    format!(
+        "{}: {:?} changed {:?}",
+        entry.index, entry.command, changes.shards
+    )
 }

@@ -8,9 +8,13 @@
 //! Clients begin nothing new after [`Plan::load_until`]. Then an auditor reads every entity until all that was promised is
 //! there: messages that were sent, timers that were set.
 
+mod answer;
+mod audit;
 mod choice;
 mod operation;
 mod promise;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,16 +24,17 @@ use entia_protocol::{CallError, Caller, CommandKey, Durability, EntityId, Envelo
 use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
-use crate::executor::{Answer, Command};
+use crate::executor::Command;
 use crate::faults::{Fault, FaultKind};
 use crate::node::{OutCall, Ticket};
-use crate::oracle::{Oracle, Span, Turn};
+use crate::oracle::{Oracle, Turn};
 use crate::plan::{Plan, WorkPlan, nanos};
 use crate::violation::Violation;
 
+use audit::Audit;
 use choice::Choices;
 use operation::{Asker, Attempt, Operation, Standing};
-use promise::{Listings, Promise};
+use promise::Promise;
 
 /// The clients.
 #[derive(Debug)]
@@ -81,14 +86,6 @@ struct Nodes {
     crashes: BTreeMap<NodeId, u64>,
 }
 
-/// What is known at the end.
-#[derive(Debug, Default)]
-struct Audit {
-    listings: Listings,
-    unread: BTreeSet<EntityId>,
-    done: bool,
-}
-
 #[derive(Debug, Clone, Copy)]
 enum Job {
     Think(usize),
@@ -114,6 +111,9 @@ impl Workload {
         let choices = Choices::new(plan);
         for (entity, durability) in choices.all() {
             oracle.announce(entity.clone(), durability);
+        }
+        if !plan.clocks_are_honest() {
+            oracle.leases_lie();
         }
         let clients = vec![0; choices.clients(plan.work.clients)];
         let mut agenda = BTreeMap::new();
@@ -231,35 +231,18 @@ impl Workload {
         self.operations.iter().filter(answered).count()
     }
 
-    /// What is wrong at the end, if anything is.
-    pub fn verdict(&self) -> Result<(), Violation> {
-        if let Some(violation) = self.oracle.violation() {
-            return Err(violation.clone());
-        }
-        if self.audit.done {
-            return Ok(());
-        }
-        let open: Vec<_> = self
-            .operations
-            .iter()
-            .filter(|operation| operation.standing == Standing::Open)
-            .map(|operation| (&operation.entity, operation.command.method(), operation.attempts))
-            .collect();
-        if !open.is_empty() {
-            return Err(Violation::new("I12", format!("not answered: {open:?}")));
-        }
-        let unkept = promise::unkept(&self.promises, &self.audit.listings)?;
-        Err(Violation::new("I6", format!("not kept: {unkept:?}")))
-    }
-
     fn think(&mut self, client: usize, now: u64) {
         if now >= self.times.load_until {
             return;
         }
-        let burst = if self.random.random_range(0..6) == 0 { 3 } else { 1 };
-        let (entity, command) =
-            self.choices
-                .choose(&self.plan, &mut self.random, &mut self.oracle);
+        let burst = if self.random.random_range(0..6) == 0 {
+            3
+        } else {
+            1
+        };
+        let (entity, command) = self
+            .choices
+            .choose(&self.plan, &mut self.random, &mut self.oracle);
         let node = self.node_for(client);
         self.begin(Asker::Client(client), entity.clone(), command, node, now);
         for _ in 1..burst {
@@ -307,7 +290,9 @@ impl Workload {
                 other,
                 theirs,
             } if durable(entity) && durable(other) => self.promises.push(Promise::Nested {
+                from: entity.clone(),
                 own: *serial,
+                to: other.clone(),
                 theirs: *theirs,
             }),
             _ => {}
@@ -388,158 +373,6 @@ impl Workload {
         }
     }
 
-    fn succeeded(&mut self, attempt: &Attempt, payload: &Payload, now: u64) {
-        let operation = &mut self.operations[attempt.operation];
-        let first = operation.standing != Standing::Answered;
-        let was_open = operation.standing == Standing::Open;
-        operation.standing = Standing::Answered;
-        let span = Span {
-            issued: operation.issued,
-            answered: now,
-        };
-        let simple = matches!(operation.command, Command::Append { .. } | Command::Read);
-        if first && simple {
-            let gap = Gap {
-                entity: operation.entity.clone(),
-                issued: span.issued,
-                answered: now,
-            };
-            if self.longest.as_ref().is_none_or(|longest| longest.length() < gap.length()) {
-                self.longest = Some(gap);
-            }
-        }
-        self.judge(attempt, payload, span);
-        if was_open {
-            self.closed(attempt.operation, now);
-        }
-    }
-
-    /// Gives an answer to the oracle.
-    fn judge(&mut self, attempt: &Attempt, payload: &Payload, span: Span) {
-        let operation = &self.operations[attempt.operation];
-        let entity = &operation.entity;
-        match (&operation.command, Answer::of(payload)) {
-            (
-                Command::Append { serial } | Command::Post { serial, .. },
-                Some(Answer::Appended { own, nested: None }),
-            ) => {
-                self.oracle.appended(entity, *serial, &own, span);
-                if let Some(turn) = attempt.turn.filter(|_| !attempt.expired) {
-                    self.oracle.ordered(entity, turn, &own);
-                }
-            }
-            (
-                Command::Chain {
-                    serial,
-                    other,
-                    theirs,
-                },
-                Some(Answer::Appended {
-                    own,
-                    nested: Some(nested),
-                }),
-            ) => {
-                self.oracle.appended(other, *theirs, &nested, span);
-                self.oracle.appended(entity, *serial, &own, span);
-            }
-            (Command::Read, Some(Answer::Listing { serials, .. })) => {
-                self.oracle.listed(entity, &serials, span);
-                if operation.asker == Asker::Auditor {
-                    self.audit.unread.remove(entity);
-                    self.audit.listings.insert(entity.clone(), serials);
-                }
-            }
-            (Command::Remind { serial, .. }, Some(Answer::Set)) => {
-                let durable = self.choices.durability(entity) == Some(Durability::Durable);
-                if durable && self.timers_fire {
-                    self.promises.push(Promise::Timer { serial: *serial });
-                }
-            }
-            (Command::Forget, Some(Answer::Forgotten { life, length })) => {
-                self.oracle.forgotten(entity, life, length, span);
-            }
-            (command, answer) => {
-                let message = format!("{entity} answered {command:?} with {answer:?}");
-                self.oracle.accuse("I13", message);
-            }
-        }
-    }
-
-    fn failed(&mut self, attempt: &Attempt, error: &CallError, now: u64) {
-        let operation = &mut self.operations[attempt.operation];
-        if let CallError::KeyReused { .. } = error {
-            let message = format!("{}: {error}, and only one call had it", operation.entity);
-            self.oracle.accuse("I7", message);
-        }
-        if operation.standing != Standing::Open || attempt.expired {
-            return;
-        }
-        let trapped = matches!(error, CallError::Trapped { .. });
-        if trapped && matches!(operation.command, Command::Boom { .. }) {
-            operation.standing = Standing::Answered;
-            self.closed(attempt.operation, now);
-        } else {
-            self.again(attempt.operation, now);
-        }
-    }
-
-    /// Asks again after a pause, or goes away. Nobody goes away once the faults are over: everything has to work then.
-    fn again(&mut self, number: usize, now: u64) {
-        let operation = &mut self.operations[number];
-        if operation.standing != Standing::Open {
-            return;
-        }
-        if now < self.times.faults_until && self.random.random_range(0..12) == 0 {
-            operation.standing = Standing::Abandoned;
-            self.closed(number, now);
-            return;
-        }
-        let doubled = 10 * MS << operation.attempts.min(5);
-        let pause = self.random.random_range(doubled / 2..doubled);
-        self.schedule(now + pause, Job::Attempt(number));
-    }
-
-    fn closed(&mut self, number: usize, now: u64) {
-        if let Asker::Client(client) = self.operations[number].asker {
-            self.clients[client] -= 1;
-            if self.clients[client] == 0 {
-                let think = nanos(self.plan.think).max(1);
-                let pause = self.random.random_range(0..2 * think);
-                self.schedule(now + pause, Job::Think(client));
-            }
-        }
-    }
-
-    /// Reads what was not read, or what was not complete when it was.
-    fn audit(&mut self, now: u64) {
-        let open = |operation: &Operation| operation.standing == Standing::Open;
-        if !self.operations.iter().any(open) {
-            if self.audit.listings.is_empty() {
-                self.audit.unread = self.choices.all().map(|(entity, _)| entity.clone()).collect();
-            } else {
-                match promise::unkept(&self.promises, &self.audit.listings) {
-                    Ok(unkept) if unkept.is_empty() => {
-                        self.audit.done = true;
-                        return;
-                    }
-                    Ok(_) => {
-                        self.audit.unread =
-                            self.choices.all().map(|(entity, _)| entity.clone()).collect();
-                    }
-                    Err(violation) => {
-                        self.oracle.accuse(violation.invariant, violation.message);
-                        return;
-                    }
-                }
-            }
-            for entity in self.audit.unread.clone() {
-                let node = self.node_for(self.clients.len());
-                self.begin(Asker::Auditor, entity, Command::Read, node, now);
-            }
-        }
-        self.schedule(now + 200 * MS, Job::Audit);
-    }
-
     /// Mostly the node that the client is at, if it is there.
     fn node_for(&mut self, client: usize) -> NodeId {
         let count = self.nodes.count.max(1);
@@ -548,6 +381,10 @@ impl Workload {
             return home;
         }
         let mut node = NodeId(self.random.random_range(1..=count));
+        if self.random.random_range(0..4) == 0 {
+            // Nobody says that a node is back.
+            return node;
+        }
         for _ in 0..count {
             if !self.nodes.down.contains(&node) {
                 return node;

@@ -184,7 +184,13 @@ impl Entity {
 
     /// Fires what is due. The node's clock may show another time than ours, so that what is due first is due in any case.
     pub fn wake(&mut self, utc_ms: u64) -> Ending {
-        let first = self.state.head.timers.iter().map(|timer| timer.due_ms).min();
+        let first = self
+            .state
+            .head
+            .timers
+            .iter()
+            .map(|timer| timer.due_ms)
+            .min();
         let due = utc_ms.max(first.unwrap_or(0));
         let (fired, left): (Vec<_>, Vec<_>) = std::mem::take(&mut self.state.head.timers)
             .into_iter()

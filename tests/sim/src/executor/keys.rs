@@ -23,7 +23,12 @@ impl Keys {
             return CommandKey::derive(entity, &envelope.method, &envelope.key, 0);
         };
         *counter += 1;
-        CommandKey::derive(entity, "effect", &CommandKey::Client(String::new()), *counter)
+        CommandKey::derive(
+            entity,
+            "effect",
+            &CommandKey::Client(String::new()),
+            *counter,
+        )
     }
 
     /// The process is gone, and what it counted.

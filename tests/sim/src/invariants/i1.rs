@@ -23,14 +23,19 @@ impl Epochs {
         if owner.is_none_or(|(home, _)| home != view.home) {
             return Err(view.violation(
                 "I1",
-                format!("runs {entity} of {shard}, whose owner is {owner:?} by what it has applied"),
+                format!(
+                    "runs {entity} of {shard}, whose owner is {owner:?} by what it has applied"
+                ),
             ));
         }
         let last = self.0.entry(*shard).or_insert((*epoch, view.home));
         if last.0 > *epoch || last.0 == *epoch && last.1 != view.home {
             return Err(view.violation(
                 "I1",
-                format!("runs {entity} of {shard} under {epoch} after {} did under {}", last.1, last.0),
+                format!(
+                    "runs {entity} of {shard} under {epoch} after {} did under {}",
+                    last.1, last.0
+                ),
             ));
         }
         *last = (*epoch, view.home);

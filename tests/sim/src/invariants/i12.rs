@@ -37,7 +37,10 @@ impl Rest {
         let bound = nanos(world.plan.settings.timing.phase) + 1_000_000_000;
         for (shard, since) in &self.0 {
             if world.true_time.saturating_sub(healed.max(*since)) > bound {
-                let message = format!("{shard} has had no owner since {since}: {:?}", control.shards.get(shard));
+                let message = format!(
+                    "{shard} has had no owner since {since}: {:?}",
+                    control.shards.get(shard)
+                );
                 return Err(Violation::new("I12", message));
             }
         }

@@ -17,7 +17,10 @@ pub(super) fn sent(view: &View<'_>, message: &Message) -> Checked {
         _ => return Ok(()),
     };
     if length > max {
-        return Err(view.violation("I14", format!("sends {what} of {length}, and {max} are allowed")));
+        return Err(view.violation(
+            "I14",
+            format!("sends {what} of {length}, and {max} are allowed"),
+        ));
     }
     Ok(())
 }

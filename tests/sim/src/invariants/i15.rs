@@ -75,7 +75,9 @@ impl Commits {
             Some(Writing::Record(ledger, record)) => {
                 let age = record.age();
                 let newest = disk.records.entry((ledger, record.entity.clone()));
-                newest.and_modify(|newest| *newest = age.max(*newest)).or_insert(age);
+                newest
+                    .and_modify(|newest| *newest = age.max(*newest))
+                    .or_insert(age);
             }
             Some(Writing::Seal(ledger)) => drop(disk.sealed.insert(ledger)),
             None => {}

@@ -17,7 +17,10 @@ pub(super) fn leased(view: &View<'_>, honest: bool, what: impl FnOnce() -> Strin
         return Ok(());
     }
     let (now, until) = (view.seen.now.instant, view.node.lease_until());
-    Err(view.violation("I2", format!("{} at {now:?}, leased until {until:?}", what())))
+    Err(view.violation(
+        "I2",
+        format!("{} at {now:?}, leased until {until:?}", what()),
+    ))
 }
 
 /// The node answers, or passes on an answer. One that an entity here gave is output; one that came in is not, nor is a refusal.

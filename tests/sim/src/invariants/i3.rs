@@ -26,7 +26,11 @@ impl Coordinators {
     /// An entry is committed; `before` is the coordinator that ruled before it.
     pub(super) fn decided(&mut self, before: Term, entry: &Entry, changes: &Changes) -> Checked {
         if entry.term < before && !changes.is_empty() {
-            let message = format!("{} counts after {before}; {}", entry.term, named(entry, changes));
+            let message = format!(
+                "{} counts after {before}; {}",
+                entry.term,
+                named(entry, changes)
+            );
             return Err(Violation::new("I3", message));
         }
         Ok(())

@@ -32,7 +32,10 @@ impl Owners {
             let before = self.0.insert(id, now);
             let epoch_before = before.map_or(Epoch(0), |(epoch, _)| epoch);
             let wrong = |what: &str| {
-                let message = format!("{id} {what}: {before:?} to {now:?}; {}", named(entry, changes));
+                let message = format!(
+                    "{id} {what}: {before:?} to {now:?}; {}",
+                    named(entry, changes)
+                );
                 Err(Violation::new("I5", message))
             };
             if now.0 < epoch_before {

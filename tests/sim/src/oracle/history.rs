@@ -49,6 +49,16 @@ impl History {
         }
     }
 
+    /// Whether this may be where leases cannot be believed.
+    pub(super) fn forgives(&self, invariant: &str) -> bool {
+        invariant == "I8" || self.durability == Durability::Memory
+    }
+
+    /// Whether nothing that is known of it has to be true after leases could not be believed.
+    pub(super) fn tainted(&self) -> bool {
+        self.durability == Durability::Memory || self.deletions > 0
+    }
+
     pub(super) fn deleting(&mut self) {
         self.deletions += 1;
     }
@@ -62,12 +72,13 @@ impl History {
     ) -> Result<(), Broken> {
         self.touch(place.life, span, losses)?;
         let life = self.life(place.life);
-        life.known_before(place.position, span)?;
         life.put(place.position, serial)?;
         if place.position > 1 {
             life.put(place.position - 1, place.previous)?;
         }
-        life.reach(place.position, span.answered)
+        life.known_before(place.position, span)?;
+        life.reach(place.position, span.answered);
+        Ok(())
     }
 
     pub(super) fn listed(
@@ -82,11 +93,12 @@ impl History {
         self.touch(name, span, losses)?;
         let life = self.life(name);
         let length = serials.len() as u64;
-        life.known_before(length + 1, span)?;
         for (position, &serial) in (1..).zip(serials) {
             life.put(position, serial)?;
         }
-        life.reach(length, span.answered)
+        life.known_before(length + 1, span)?;
+        life.reach(length, span.answered);
+        Ok(())
     }
 
     pub(super) fn forgotten(&mut self, name: u64, length: u64, span: Span) -> Result<(), Broken> {
@@ -113,13 +125,17 @@ impl History {
         let mine = (place.life, place.position);
         let before = lane.range(..turn.number).next_back();
         let after = lane.range(turn.number + 1..).next();
-        let wrong = |first: (u64, u64), second: (u64, u64)| first.0 == second.0 && first.1 >= second.1;
+        let wrong =
+            |first: (u64, u64), second: (u64, u64)| first.0 == second.0 && first.1 >= second.1;
         if let Some((&number, &other)) = before
             && wrong(other, mine)
         {
             return Err((
                 "I8",
-                format!("call {} of {number} of a caller went to {mine:?}, {other:?}", turn.number),
+                format!(
+                    "call {} of {number} of a caller went to {mine:?}, {other:?}",
+                    turn.number
+                ),
             ));
         }
         if let Some((&number, &other)) = after
@@ -127,7 +143,10 @@ impl History {
         {
             return Err((
                 "I8",
-                format!("call {} of a caller went to {mine:?}, {number} to {other:?}", turn.number),
+                format!(
+                    "call {} of a caller went to {mine:?}, {number} to {other:?}",
+                    turn.number
+                ),
             ));
         }
         lane.insert(turn.number, mine);
@@ -252,27 +271,26 @@ impl Life {
         {
             return Err((
                 "I6",
-                format!("{serial} is at {position} of a list that had {length} when it was deleted"),
+                format!(
+                    "{serial} is at {position} of a list that had {length} when it was deleted"
+                ),
             ));
         }
         self.grow(position);
         let slot = &mut self.slots[index(position)];
         if *slot != 0 && *slot != serial {
-            return Err((
-                "I6",
-                format!("{slot} and {serial} are both at {position}"),
-            ));
+            return Err(("I6", format!("{slot} and {serial} are both at {position}")));
         }
         *slot = serial;
         self.places.insert(serial, position);
         Ok(())
     }
 
-    fn reach(&mut self, position: u64, at: u64) -> Result<(), Broken> {
+    /// Somebody knows that the list is that long.
+    fn reach(&mut self, position: u64, at: u64) {
         self.grow(position);
         let reached = &mut self.reached[index(position)];
         *reached = (*reached).min(at);
-        Ok(())
     }
 
     fn grow(&mut self, position: u64) {

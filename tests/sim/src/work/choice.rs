@@ -45,7 +45,11 @@ impl Choices {
 
     /// How many clients there can be: none where there is nobody to call.
     pub(super) fn clients(&self, wanted: u32) -> usize {
-        if self.lasting.is_empty() { 0 } else { wanted as usize }
+        if self.lasting.is_empty() {
+            0
+        } else {
+            wanted as usize
+        }
     }
 
     /// All entities.
@@ -110,11 +114,7 @@ impl Choices {
         (entity, command)
     }
 
-    fn fleeting_command(
-        &self,
-        random: &mut Pcg64Mcg,
-        oracle: &mut Oracle,
-    ) -> (EntityId, Command) {
+    fn fleeting_command(&self, random: &mut Pcg64Mcg, oracle: &mut Oracle) -> (EntityId, Command) {
         let entity = pick(&self.fleeting, random);
         let command = match random.random_range(0..4) {
             0 => Command::Forget,

@@ -20,81 +20,95 @@ pub(super) enum Promise {
         /// What is appended there.
         theirs: u64,
     },
-    /// Where `own` is, there `theirs` was appended before.
+    /// Where `from` has `own`, `to` has `theirs`: it was appended before.
     Nested {
-        /// What was appended after the call.
+        /// Who called.
+        from: EntityId,
+        /// What it appended after the call.
         own: u64,
-        /// What was appended by the call.
+        /// Who was called.
+        to: EntityId,
+        /// What is appended there.
         theirs: u64,
     },
     /// A timer that was set fires.
     Timer {
+        /// Whose.
+        entity: EntityId,
         /// What is appended then.
         serial: u64,
     },
 }
 
+impl Promise {
+    /// Whom to ask whether it is kept by now.
+    pub(super) fn parties(&self) -> impl Iterator<Item = &EntityId> {
+        let parties = match self {
+            Self::Message { from, to, .. } | Self::Nested { from, to, .. } => {
+                [Some(from), Some(to)]
+            }
+            Self::Timer { entity, .. } => [Some(entity), None],
+        };
+        parties.into_iter().flatten()
+    }
+}
+
 /// Everything that is stored at the end, by entity.
 pub(super) type Listings = BTreeMap<EntityId, Vec<u64>>;
 
-/// Compares promises with what is there: what is not kept yet, or what cannot be.
-pub(super) fn unkept<'a>(
-    promises: &'a [Promise],
-    listings: &Listings,
-) -> Result<Vec<&'a Promise>, Violation> {
-    let mut places = BTreeMap::new();
-    for serials in listings.values() {
-        for (position, &serial) in serials.iter().enumerate() {
-            places.insert(serial, position);
-        }
-    }
-    let mut unkept = Vec::new();
-    let mut messages: BTreeMap<(&EntityId, &EntityId), Vec<(usize, usize)>> = BTreeMap::new();
-    for promise in promises {
-        match promise {
-            Promise::Message {
-                from,
-                own,
-                to,
-                theirs,
-            } => match (places.get(own), places.get(theirs)) {
-                (Some(&own), Some(&theirs)) => {
-                    messages.entry((from, to)).or_default().push((own, theirs));
-                }
-                (Some(_), None) => unkept.push(promise),
-                (None, Some(_)) => {
-                    let message =
-                        format!("{to} has {theirs}, sent by {from} with {own}, which it has not");
-                    return Err(Violation::new("I15", message));
-                }
-                (None, None) => {}
-            },
-            Promise::Nested { own, theirs } => {
-                if places.contains_key(own) && !places.contains_key(theirs) {
-                    let message = format!("{own} is there, and {theirs}, which was before it, is not");
-                    return Err(Violation::new("I6", message));
-                }
-            }
-            Promise::Timer { serial } => {
-                if !places.contains_key(serial) {
-                    unkept.push(promise);
-                }
-            }
-        }
-    }
-    in_order(messages)?;
-    Ok(unkept)
+/// Compares promises with what is there. What was read of two entities was read at two times: what is wrong now may be right at
+/// the next look.
+pub(super) fn unkept<'a>(promises: &'a [Promise], listings: &Listings) -> Vec<&'a Promise> {
+    let places = places(listings);
+    let has = |serial: &u64| places.contains_key(serial);
+    let unkept = |promise: &&Promise| match promise {
+        Promise::Message { own, theirs, .. } => has(own) != has(theirs),
+        Promise::Nested { own, theirs, .. } => has(own) && !has(theirs),
+        Promise::Timer { serial, .. } => !has(serial),
+    };
+    promises.iter().filter(unkept).collect()
 }
 
-fn in_order(
-    messages: BTreeMap<(&EntityId, &EntityId), Vec<(usize, usize)>>,
-) -> Result<(), Violation> {
-    for ((from, to), mut places) in messages {
-        places.sort_unstable();
-        if let Some(pair) = places.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
-            let message = format!("messages of {from} to {to} are out of order: {pair:?}");
+/// Messages from one entity to another arrive in their order.
+pub(super) fn in_order(promises: &[Promise], listings: &Listings) -> Result<(), Violation> {
+    let places = places(listings);
+    let mut messages: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for promise in promises {
+        if let Promise::Message {
+            from,
+            own,
+            to,
+            theirs,
+        } = promise
+            && let (Some(sent), Some(came)) = (places.get(own), places.get(theirs))
+        {
+            messages.entry((from, to)).or_default().push((sent, came));
+        }
+    }
+    for ((from, to), mut pairs) in messages {
+        pairs.sort_unstable();
+        if let Some(wrong) = pairs.windows(2).find(|pair| pair[0].1 >= pair[1].1) {
+            let message = format!("messages of {from} to {to} are out of order: {wrong:?}");
             return Err(Violation::new("I8", message));
         }
     }
     Ok(())
+}
+
+/// What a promise that is not kept at the end breaks.
+pub(super) fn broken(promise: &Promise, listings: &Listings) -> Violation {
+    match promise {
+        Promise::Message { own, .. } if !places(listings).contains_key(own) => Violation::new(
+            "I15",
+            format!("a message arrived whose sender has no memory of it: {promise:?}"),
+        ),
+        _ => Violation::new("I6", format!("not kept: {promise:?}")),
+    }
+}
+
+fn places(listings: &Listings) -> BTreeMap<u64, usize> {
+    let places = listings
+        .values()
+        .flat_map(|serials| serials.iter().enumerate());
+    places.map(|(place, &serial)| (serial, place)).collect()
 }
