@@ -205,7 +205,10 @@ impl Disk {
                     .records(*ledger)
                     .and_then(|records| records.get(&(*shard, entity.clone())))
                     .filter(|record| record.epoch >= *since);
-                (found.map(|record| (**record).clone()).into_iter().collect(), false)
+                (
+                    found.map(|record| (**record).clone()).into_iter().collect(),
+                    false,
+                )
             }
             Query::Page {
                 ledger,

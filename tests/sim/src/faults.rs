@@ -149,6 +149,13 @@ pub enum FaultKind {
         /// How long.
         lasts: Duration,
     },
+    /// Everything that a node hears, it hears once more when this ends: also what was for the process before it.
+    Echo {
+        /// Who.
+        who: Who,
+        /// How long what it hears is remembered.
+        lasts: Duration,
+    },
     /// A monotonic clock runs at another rate, from now on.
     ClockRate {
         /// Whose.
@@ -219,6 +226,7 @@ impl FaultKind {
             | Self::Split { lasts, .. }
             | Self::Flap { lasts, .. }
             | Self::Weather { lasts, .. }
+            | Self::Echo { lasts, .. }
             | Self::SlowDisk { lasts, .. }
             | Self::LogWeather { lasts, .. } => Some(lasts),
             Self::Crash { .. }

@@ -25,8 +25,8 @@ pub enum Fate {
     Lost,
     /// Once.
     Once(u64),
-    /// Twice.
-    Twice(u64, u64),
+    /// Three times.
+    Again([u64; 3]),
 }
 
 impl Net {
@@ -47,9 +47,11 @@ impl Net {
             return Fate::Lost;
         }
         let delay = self.delay();
-        if seeded::chance(&mut self.rng, now.twice_ppm) {
-            let later = self.delay() + self.delay();
-            return Fate::Twice(delay, later);
+        if seeded::chance(&mut self.rng, now.again_ppm) {
+            let later = delay + self.delay();
+            // The last one when nobody thinks of it any more.
+            let last = seeded::within(&mut self.rng, 0, 2_000_000_000);
+            return Fate::Again([delay, later, last]);
         }
         Fate::Once(delay)
     }

@@ -437,10 +437,8 @@ impl<R> Node<R> {
 
     /// A call.
     pub fn handle_call(&mut self, call: OutCall, reply: R, _now: Now) {
-        let answer = Arc::new(Err(CallError::NoSuchMethod {
-            method: call.envelope.method.clone(),
-            methods: Vec::new(),
-        }));
+        let answer = Arc::new(Err(CallError::ShuttingDown));
+        drop(call);
         self.actions.push_back(Action::Answer { reply, answer });
     }
 

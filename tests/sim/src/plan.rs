@@ -62,8 +62,8 @@ pub struct NetworkPlan {
     pub slow: Duration,
     /// Messages lost of a million.
     pub loss_ppm: u32,
-    /// Messages that arrive twice of a million.
-    pub twice_ppm: u32,
+    /// Messages that arrive three times of a million.
+    pub again_ppm: u32,
 }
 
 /// How disks behave where no fault makes them worse.

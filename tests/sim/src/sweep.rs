@@ -60,7 +60,12 @@ impl Play {
         let wish = |time, wish| fault(time, FaultKind::Wish(wish));
         plan.faults = match self {
             Self::Handoff => (0..3)
-                .map(|shard| wish(1_000, Wish::Move(shard, NodeId(u64::from(shard + 1) % 3 + 1))))
+                .map(|shard| {
+                    wish(
+                        1_000,
+                        Wish::Move(shard, NodeId(u64::from(shard + 1) % 3 + 1)),
+                    )
+                })
                 .collect(),
             Self::Drain => vec![wish(1_000, Wish::Drain(NodeId(2)))],
             Self::Failover => vec![fault(1_000, crash(Who::Node(NodeId(2)), Restart::Machine))],
@@ -91,7 +96,10 @@ impl Play {
 pub fn faults() -> Vec<(&'static str, FaultKind)> {
     let lasts = ms(1_300);
     vec![
-        ("kill-coordinator", crash(Who::Coordinator, Restart::Process)),
+        (
+            "kill-coordinator",
+            crash(Who::Coordinator, Restart::Process),
+        ),
         ("kill-source", crash(Who::Source, Restart::Process)),
         ("kill-target", crash(Who::Target, Restart::Machine)),
         ("kill-worker", crash(Who::Worker(0), Restart::Process)),

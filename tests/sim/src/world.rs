@@ -107,8 +107,8 @@ pub(crate) enum Input {
     Event(Event),
     /// A client's call.
     Call { call: OutCall, ticket: Ticket },
-    /// A timer.
-    Timer,
+    /// A timer, and the true time for which it was set.
+    Timer { due: u64 },
 }
 
 /// What will happen.
@@ -133,7 +133,12 @@ enum Pending {
     /// A quorum may have what is pending.
     Commit { term: u64 },
     /// A barrier is decided.
-    Barrier { node: NodeId, life: u32, id: u64, term: u64 },
+    Barrier {
+        node: NodeId,
+        life: u32,
+        id: u64,
+        term: u64,
+    },
     /// The log looks who leads, and who is behind.
     LogTick,
     /// A fault strikes.
@@ -175,7 +180,12 @@ impl World {
     pub fn new(plan: Arc<Plan>) -> Self {
         let seed = plan.seed;
         let cluster = ClusterId(seeded::mixed(seed, 3));
-        let log = Log::new(cluster, plan.log, plan.settings.mutant, seeded::rng(seed, 4));
+        let log = Log::new(
+            cluster,
+            plan.log,
+            plan.settings.mutant,
+            seeded::rng(seed, 4),
+        );
         let mut world = Self {
             true_time: 0,
             nodes: BTreeMap::new(),
@@ -211,6 +221,9 @@ impl World {
         match what {
             Pending::Message { to, from, message } => {
                 if self.net.open(from.node, to) {
+                    if !self.effects.is_empty() {
+                        self.remember(to, from, &message);
+                    }
                     self.give(to, Input::Message { from, message }, watch);
                 }
             }
@@ -317,7 +330,11 @@ impl World {
             self.form();
         }
         self.begin_log();
-        let apart = if self.plan.formed { 0 } else { 100 * MILLISECOND };
+        let apart = if self.plan.formed {
+            0
+        } else {
+            100 * MILLISECOND
+        };
         for number in 1..=self.plan.nodes {
             let due = apart * (number - 1);
             self.queue.push(due, Pending::Start(NodeId(number)));

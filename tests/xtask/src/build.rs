@@ -38,11 +38,14 @@ pub(crate) struct Built {
 /// Builds the guests and all binaries.
 pub(crate) fn everything() -> Result<Built> {
     let guests = entities()?;
+    let entia = programs()?;
+    Ok(Built { entia, guests })
+}
+
+/// Builds all binaries, and says where `entia` is: the others are beside it.
+pub(crate) fn programs() -> Result<PathBuf> {
     finish(cargo().args(["build", "--workspace", "--profile", "ci"]))?;
-    Ok(Built {
-        entia: target_dir()?.join("ci/entia"),
-        guests,
-    })
+    Ok(target_dir()?.join("ci/entia"))
 }
 
 /// Builds the guests, into a target directory of their own: their flags would spoil the host's cache.

@@ -1,5 +1,6 @@
 //! What engineers run: `cargo xtask demo`, `cargo xtask test`, `cargo xtask bench NAME`,
-//! `cargo xtask torture --minutes M`, `cargo xtask build-entities`.
+//! `cargo xtask torture --minutes M`, `cargo xtask sim`, `cargo xtask mutants`, `cargo xtask sweep`, `cargo xtask replay`,
+//! `cargo xtask build-entities`.
 //!
 //! Everything is built with the one profile `ci` and always for the whole workspace: a selection of packages would unify
 //! features differently, and compile wasmtime once more.
@@ -43,6 +44,30 @@ enum Task {
         #[arg(long, value_name = "M", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=10_000))]
         minutes: u64,
     },
+    /// Run the simulator: a whole cluster in virtual time, under faults drawn from seeds.
+    Sim {
+        /// --from SEED, --seeds N, --profile P, --mutant RULE, --goes-on; see --help.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Leave out one safety rule of the cluster after the other: the simulator has to notice each.
+    Mutants {
+        /// --seeds N, --mutant RULE.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Inject each fault at each step of a play.
+    Sweep {
+        /// --play P, --fault F, --stride N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run again what the simulator found.
+    Replay {
+        /// --seed S, --profile P, --keep LIST, --trace: as it was printed.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Build the example entities, and the hostile one of the tests, and print where they are.
     BuildEntities,
 }
@@ -63,6 +88,10 @@ fn run(task: Task) -> Result<()> {
         Task::Test { arguments } => test(&arguments),
         Task::Bench { arguments } => bench(&arguments),
         Task::Torture { minutes } => torture(minutes),
+        Task::Sim { arguments } => simulate("sim", &arguments),
+        Task::Mutants { arguments } => simulate("mutants", &arguments),
+        Task::Sweep { arguments } => simulate("sweep", &arguments),
+        Task::Replay { arguments } => simulate("replay", &arguments),
         Task::BuildEntities => {
             let guests = build::entities()?;
             println!("{}", guests.display());
@@ -110,6 +139,15 @@ fn bench(arguments: &[String]) -> Result<()> {
             .args(arguments)
             .env("ENTIA_GUESTS", &built.guests)
             .env("ENTIA_BIN", &built.entia),
+    )
+}
+
+fn simulate(task: &str, arguments: &[String]) -> Result<()> {
+    let entia = build::programs()?;
+    finish(
+        Command::new(entia.with_file_name("entia-sim"))
+            .arg(task)
+            .args(arguments),
     )
 }
 

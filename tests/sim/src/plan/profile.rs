@@ -129,7 +129,7 @@ impl Plan {
                 slow_one_in: 0,
                 slow: ms(0),
                 loss_ppm: 0,
-                twice_ppm: 0,
+                again_ppm: 0,
             },
             disk: DiskPlan {
                 sync_min: Duration::from_micros(300),
@@ -259,7 +259,7 @@ fn weather(rng: &mut Rng) -> NetworkPlan {
         slow_one_in: seeded::pick(rng, &[0, 20, 200]),
         slow: ms(seeded::pick(rng, &[50, 300, 2_000])),
         loss_ppm: seeded::pick(rng, &[0, 1_000, 20_000, 100_000]),
-        twice_ppm: seeded::pick(rng, &[0, 10_000, 300_000]),
+        again_ppm: seeded::pick(rng, &[0, 10_000, 300_000]),
     }
 }
 

@@ -105,7 +105,10 @@ impl World {
     fn feed(&mut self, id: NodeId, leader: NodeId) {
         let committed = self.log.committed();
         let there = &self.nodes[&id];
-        let applied = there.node.as_ref().map_or(0, |node| node.control().applied.0);
+        let applied = there
+            .node
+            .as_ref()
+            .map_or(0, |node| node.control().applied.0);
         let life = there.life;
         let fresh = Replica {
             sent: applied,
@@ -226,9 +229,7 @@ impl World {
             self.log.lost_since = Some(now);
             // The first leader of all does not have to wait.
             self.log.patience = match self.log.leader {
-                Some(_) => {
-                    seeded::between(&mut self.log.rng, plan.election_min, plan.election_max)
-                }
+                Some(_) => seeded::between(&mut self.log.rng, plan.election_min, plan.election_max),
                 None => 0,
             };
             return;
@@ -300,7 +301,11 @@ impl World {
     /// Whether `centre` is awake and hears more than half of these, itself among them.
     fn is_quorum_of(&self, centre: NodeId, of: impl Iterator<Item = NodeId>, count: usize) -> bool {
         let hears = |id: &NodeId| {
-            let lost = self.log.replicas.get(id).is_some_and(|replica| replica.lost);
+            let lost = self
+                .log
+                .replicas
+                .get(id)
+                .is_some_and(|replica| replica.lost);
             let linked = self.net.open(centre, *id) && self.net.open(*id, centre);
             !lost && self.awake(*id) && linked
         };

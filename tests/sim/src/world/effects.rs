@@ -1,10 +1,14 @@
 //! What a fault does while it is in force, so that it can be taken back.
 
-use entia_protocol::cluster::NodeId;
+use entia_protocol::cluster::{Message, NodeId, Peer};
 
-use super::{Pending, World};
+use super::{MILLISECOND, Pending, World};
 use crate::faults::{FaultKind, Who};
 use crate::plan::nanos;
+use crate::seeded;
+
+/// The messages that an echo repeats, at most.
+const HEARD_MAX: usize = 3_000;
 
 /// What is taken back when a fault ends.
 #[derive(Debug, Default)]
@@ -15,6 +19,10 @@ pub(super) struct Effect {
     pub(super) pauses: Option<NodeId>,
     /// The node whose disk it makes slow.
     pub(super) slows: Option<NodeId>,
+    /// The node that hears again what it heard.
+    pub(super) echoes: Option<NodeId>,
+    /// What it heard.
+    pub(super) heard: Vec<(Peer, Message)>,
     /// It is one that goes in turns: whether its turn is on, how long a turn is, and when it is over.
     pub(super) turns: Option<Turns>,
 }
@@ -55,9 +63,11 @@ impl World {
         };
         let Some(turns) = &mut effect.turns else {
             self.switch_off(fault, &effect);
+            self.echo(effect);
             return;
         };
-        let was_on = std::mem::replace(&mut turns.on, !turns.on);
+        let was_on = turns.on;
+        turns.on = !was_on;
         let next = self.true_time + turns.period;
         let over = self.true_time >= turns.ends;
         if was_on {
@@ -80,6 +90,26 @@ impl World {
         }
     }
 
+    /// Remembers what a node hears, while a fault wants it.
+    pub(super) fn remember(&mut self, to: NodeId, from: Peer, message: &Message) {
+        for effect in self.effects.values_mut() {
+            if effect.echoes == Some(to) && effect.heard.len() < HEARD_MAX {
+                effect.heard.push((from, message.clone()));
+            }
+        }
+    }
+
+    /// What was heard is heard again, in any order, within a second.
+    fn echo(&mut self, effect: Effect) {
+        let Some(id) = effect.echoes else {
+            return;
+        };
+        for (from, message) in effect.heard {
+            let after = seeded::within(&mut self.rng, 0, 1_000 * MILLISECOND);
+            self.arrive(after, id, from, message);
+        }
+    }
+
     fn effect_of(&mut self, fault: u32, kind: FaultKind) -> Effect {
         let mut effect = Effect::default();
         match kind {
@@ -97,6 +127,7 @@ impl World {
                 effect.cuts = self.around(who, true, true);
             }
             FaultKind::Split { side, bridge, .. } => effect.cuts = self.split(side, bridge),
+            FaultKind::Echo { who, .. } => effect.echoes = self.who(who),
             FaultKind::Weather { network, .. } => self.net.begin_weather(fault, network),
             FaultKind::LogWeather { log, .. } => self.log.begin_weather(fault, log),
             FaultKind::SlowDisk { who, sync, .. } => {

@@ -63,7 +63,10 @@ impl World {
 
     /// On its own disk and those of the two nodes that follow it.
     fn open_ledger(&mut self, id: NodeId, ids: &[NodeId]) {
-        let own = ids.iter().position(|&other| other == id).expect("it is one");
+        let own = ids
+            .iter()
+            .position(|&other| other == id)
+            .expect("it is one");
         let replicas = (0..ids.len().min(3))
             .map(|next| {
                 let node = ids[(own + next) % ids.len()];

@@ -182,11 +182,15 @@ impl World {
         }
         if let Some(timer) = waited
             .iter()
-            .position(|input| matches!(input, Input::Timer))
+            .position(|input| matches!(input, Input::Timer { .. }))
         {
             let timer = waited.remove(timer).expect("it was found");
             let at = seeded::within(&mut self.rng, 0, waited.len() as u64);
-            let at = if seeded::one_in(&mut self.rng, 2) { 0 } else { at };
+            let at = if seeded::one_in(&mut self.rng, 2) {
+                0
+            } else {
+                at
+            };
             waited.insert(usize::try_from(at).expect("within the queue"), timer);
         }
         for (count, input) in waited.into_iter().enumerate() {

@@ -1,8 +1,8 @@
 //! What an operator wants, asked of the coordinator until it is so.
 
-use entia_protocol::control::Status;
-use entia_protocol::cluster::NodeId;
 use entia_protocol::KindName;
+use entia_protocol::cluster::NodeId;
+use entia_protocol::control::Status;
 
 use super::{MILLISECOND, Pending, Watch, World};
 use crate::faults::{Restart, Wish};
@@ -27,7 +27,9 @@ impl World {
                 self.wishes.remove(&Wish::Drain(id));
             }
             Wish::Scale(_) => self.wishes.retain(|wish| !matches!(wish, Wish::Scale(_))),
-            Wish::Redeploy(_) => self.wishes.retain(|wish| !matches!(wish, Wish::Redeploy(_))),
+            Wish::Redeploy(_) => self
+                .wishes
+                .retain(|wish| !matches!(wish, Wish::Redeploy(_))),
             Wish::Leave(_) | Wish::Remove(_) | Wish::Move(..) => {}
         }
         let goes = matches!(wish, Wish::Drain(_) | Wish::Leave(_));
@@ -44,13 +46,14 @@ impl World {
             self.wishes.contains(&Wish::Drain(id)) || self.wishes.contains(&Wish::Leave(id))
         };
         let nodes = self.nodes.iter();
-        nodes.filter(|&(&id, there)| !there.gone && !goes(id)).count()
+        nodes
+            .filter(|&(&id, there)| !there.gone && !goes(id))
+            .count()
     }
 
     /// Asks again for what is not so, and forgets what is.
     pub(super) fn operate(&mut self) {
-        self.queue
-            .push(self.true_time + LOOKS, Pending::Operator);
+        self.queue.push(self.true_time + LOOKS, Pending::Operator);
         let wishes: Vec<_> = self.wishes.iter().copied().collect();
         for wish in wishes {
             if self.is_so(wish) {

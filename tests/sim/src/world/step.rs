@@ -1,6 +1,6 @@
 //! One input to one node, and what the node wants done.
 
-use entia_protocol::cluster::{Index, Message, NodeId, TurnId};
+use entia_protocol::cluster::{Home, Index, Message, NodeId, Peer, TurnId};
 
 use super::{Input, MILLISECOND, Pending, Watch, World};
 use crate::net::Fate;
@@ -44,7 +44,11 @@ impl World {
                 node.handle_call(call, ticket, now);
                 self.observe(id, Cause::Call { ticket }, watch);
             }
-            Input::Timer => {
+            Input::Timer { due } => {
+                // Another one was set since.
+                if there.timer.is_none_or(|(_, set)| set != due) {
+                    return;
+                }
                 there.timer = None;
                 // Set by a clock that went faster then: not yet.
                 if node.poll_timeout().is_some_and(|due| due <= now.instant) {
@@ -127,7 +131,7 @@ impl World {
             return;
         }
         there.timer = Some((wanted, due));
-        let (life, input) = (there.life, Input::Timer);
+        let (life, input) = (there.life, Input::Timer { due });
         self.queue.push(
             due,
             Pending::Input {
@@ -150,7 +154,7 @@ impl World {
                 incarnation,
                 message,
             } => {
-                let from = entia_protocol::cluster::Home {
+                let from = Home {
                     node: id,
                     incarnation,
                 };
@@ -226,22 +230,22 @@ impl World {
         self.node_mut(id).executor.handle(action, now);
     }
 
-    fn send(&mut self, from: entia_protocol::cluster::Peer, to: NodeId, message: Message) {
+    fn send(&mut self, from: Peer, to: NodeId, message: Message) {
         match self.net.fate(from.node, to) {
             Fate::Lost => {}
-            Fate::Once(delay) => {
-                let due = self.true_time + delay;
-                self.queue.push(due, Pending::Message { to, from, message });
-            }
-            Fate::Twice(first, second) => {
-                let copy = message.clone();
-                let due = self.true_time + first;
-                self.queue.push(due, Pending::Message { to, from, message });
-                let due = self.true_time + second;
-                let message = copy;
-                self.queue.push(due, Pending::Message { to, from, message });
+            Fate::Once(delay) => self.arrive(delay, to, from, message),
+            Fate::Again(delays) => {
+                for delay in delays {
+                    self.arrive(delay, to, from, message.clone());
+                }
             }
         }
+    }
+
+    /// A message will arrive.
+    pub(super) fn arrive(&mut self, after: u64, to: NodeId, from: Peer, message: Message) {
+        let due = self.true_time + after;
+        self.queue.push(due, Pending::Message { to, from, message });
     }
 
     /// An event for the process that runs there now.
@@ -292,7 +296,8 @@ impl World {
 
     fn tell(&mut self, id: NodeId, input: &Input) {
         let words = trace::short(input);
-        self.trace.line(self.true_time, || format!("{id} <- {words}"));
+        self.trace
+            .line(self.true_time, || format!("{id} <- {words}"));
     }
 }
 

@@ -1,7 +1,7 @@
 //! Faults strike, and all of them end.
 
-use entia_protocol::control::Ownership;
 use entia_protocol::cluster::{NodeId, ShardId};
+use entia_protocol::control::Ownership;
 
 use super::{Pending, Watch, World};
 use crate::faults::{At, Fault, FaultKind, Restart, Who, Wish};

@@ -46,16 +46,21 @@ fn makers(profile: Profile) -> &'static [Maker] {
             undrain, move_shard, mute, deafen, wall_jump, scale, redeploy, crash_all,
         ],
         Profile::Network => &[
-            isolate, cut, split, flap, weather_of, mute, deafen, elect, move_shard, drain, undrain,
+            echo, isolate, cut, split, flap, weather_of, mute, deafen, elect, move_shard, drain,
+            undrain,
         ],
         Profile::Crash => &[
-            crash, crash, crash, crash_all, pause, stutter, elect, move_shard, drain, undrain,
+            echo, crash, crash, crash, crash_all, pause, stutter, elect, move_shard, drain, undrain,
         ],
-        Profile::Clock => &[wild_clock, wild_clock, wall_jump, pause, pause, isolate, move_shard, crash],
-        Profile::Disk => &[slow_disk, slow_disk, crash, crash_all, lose_disk, move_shard, elect],
+        Profile::Clock => &[
+            wild_clock, wild_clock, wall_jump, pause, pause, isolate, move_shard, crash,
+        ],
+        Profile::Disk => &[
+            slow_disk, slow_disk, crash, crash_all, lose_disk, move_shard, elect,
+        ],
         Profile::Scale => &[
-            add, add, leave, drain, undrain, scale, scale, redeploy, move_shard, move_shard, crash, elect,
-            isolate,
+            add, add, leave, drain, undrain, scale, scale, redeploy, move_shard, move_shard, crash,
+            elect, isolate,
         ],
         Profile::Boot => &[crash, elect, weather_of, pause, isolate],
     }
@@ -179,6 +184,13 @@ fn flap(plan: &Plan, rng: &mut Rng) -> FaultKind {
 fn weather_of(plan: &Plan, rng: &mut Rng) -> FaultKind {
     FaultKind::Weather {
         network: weather(rng),
+        lasts: lasts(plan, rng),
+    }
+}
+
+fn echo(plan: &Plan, rng: &mut Rng) -> FaultKind {
+    FaultKind::Echo {
+        who: who(plan, rng),
         lasts: lasts(plan, rng),
     }
 }
