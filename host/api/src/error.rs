@@ -198,6 +198,7 @@ impl ApiError {
                 | CallError::Quarantined { retry_after_ms, .. },
             ) => Some(*retry_after_ms),
             Self::Call(CallError::ShuttingDown) => Some(RESTART_MS),
+            Self::Call(CallError::Unavailable { .. }) => Some(TAKEOVER_MS),
             _ => None,
         }
     }
@@ -218,6 +219,8 @@ impl From<InvalidId> for ApiError {
 
 /// What a restart of a node takes, for clients that wait for it.
 const RESTART_MS: u64 = 1_000;
+/// What it takes until another node has a shard, for clients that wait for it.
+const TAKEOVER_MS: u64 = 1_000;
 
 /// 4xx: the same request will fail again unless somebody changes something. 5xx: the node's side.
 ///
@@ -241,9 +244,11 @@ fn call_status(error: &CallError) -> StatusCode {
         | CallError::UndoneSince { .. }
         | CallError::ActivationFailed { .. }
         | CallError::BadResult { .. } => StatusCode::INTERNAL_SERVER_ERROR,
-        CallError::StoreFailed { .. } | CallError::Quarantined { .. } | CallError::ShuttingDown => {
-            StatusCode::SERVICE_UNAVAILABLE
-        }
+        CallError::StoreFailed { .. }
+        | CallError::Quarantined { .. }
+        | CallError::ShuttingDown
+        | CallError::Unavailable { .. }
+        | CallError::Interrupted => StatusCode::SERVICE_UNAVAILABLE,
         CallError::DeadlineExceeded { .. } => StatusCode::GATEWAY_TIMEOUT,
     }
 }

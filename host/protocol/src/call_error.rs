@@ -147,6 +147,41 @@ pub enum CallError {
     /// The node is going down and takes no new calls.
     #[error("the node is shutting down")]
     ShuttingDown,
+    /// Nobody can serve the entity now.
+    #[error("{reason}")]
+    Unavailable {
+        /// Why not.
+        reason: Unavailability,
+    },
+    /// The entity's shard moved or went away while the call was with it, and it is not known how far the call came.
+    #[error("the call was interrupted: the entity had to move and could not wait for it")]
+    Interrupted,
+}
+
+/// Why nobody can serve an entity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Unavailability {
+    /// Its shard is not assigned: its node is gone, and nobody has taken over yet.
+    #[error("no node has the entity's shard at the moment")]
+    NoOwner,
+    /// Its shard is between two nodes.
+    #[error("the entity is moving to another node")]
+    Moving,
+    /// Fewer disks than needed can be read to be sure of its latest state.
+    #[error("too few of the disks that keep the entity's state can be reached")]
+    StateUnavailable,
+    /// The node that has it may not act: it has lost touch with the cluster.
+    #[error(
+        "the entity's node has lost touch with the cluster and serves nothing until it is back"
+    )]
+    NoLease,
+    /// The node that has it does not have its code yet.
+    #[error("the entity's node is still fetching the kind's component")]
+    NoComponent,
+    /// The node that was asked is not a member of a cluster yet.
+    #[error("the node is not a member of the cluster yet")]
+    NotMember,
 }
 
 /// An entity's refusal: an answer, not a failure.
@@ -240,6 +275,8 @@ impl CallError {
             Self::TooDeep { .. } => "too_deep",
             Self::InQuery { .. } => "in_query",
             Self::ShuttingDown => "shutting_down",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Interrupted => "interrupted",
         }
     }
 
@@ -250,7 +287,7 @@ impl CallError {
                 *may_have_run
             }
             // A refusal keeps what the turn changed before it, and a result that cannot be shown was computed.
-            Self::Rejected(_) | Self::BadResult { .. } => true,
+            Self::Rejected(_) | Self::BadResult { .. } | Self::Interrupted => true,
             Self::UnknownKind { .. }
             | Self::UnknownMethod { .. }
             | Self::BadArguments { .. }
@@ -265,7 +302,8 @@ impl CallError {
             | Self::Deadlock { .. }
             | Self::TooDeep { .. }
             | Self::InQuery { .. }
-            | Self::ShuttingDown => false,
+            | Self::ShuttingDown
+            | Self::Unavailable { .. } => false,
         }
     }
 
@@ -292,7 +330,10 @@ impl CallError {
             Self::DeadlineExceeded { may_have_run: true }
             | Self::StoreFailed {
                 may_have_run: true, ..
-            } => "repeat the call with the same Idempotency-Key: it takes effect once",
+            }
+            | Self::Interrupted => {
+                "repeat the call with the same Idempotency-Key: it takes effect once"
+            }
             Self::DeadlineExceeded { .. } => {
                 "nothing ran; try again, or give Entia-Deadline-Ms more time"
             }
@@ -323,6 +364,10 @@ impl CallError {
             }
             Self::InQuery { .. } => "nothing ran; make the calling method a command (`&mut self`)",
             Self::ShuttingDown => "nothing ran; try again when the node is back",
+            Self::Unavailable {
+                reason: Unavailability::StateUnavailable,
+            } => "nothing ran; start the nodes that keep the entity's state, then try again",
+            Self::Unavailable { .. } => "nothing ran; try again in a moment",
         }
     }
 }
@@ -422,6 +467,18 @@ mod tests {
         let during = CallError::DeadlineExceeded { may_have_run: true };
         assert_ne!(before.to_string(), during.to_string());
         assert_ne!(before.hint(), during.hint());
+    }
+
+    #[test]
+    fn an_interrupted_call_may_have_run_and_an_unavailable_entity_ran_nothing() {
+        assert!(CallError::Interrupted.may_have_run());
+        assert!(CallError::Interrupted.hint().contains("Idempotency-Key"));
+        let reason = Unavailability::NoOwner;
+        let error = CallError::Unavailable { reason };
+        assert!(!error.may_have_run());
+        assert_eq!(error.to_string(), reason.to_string());
+        let bytes = rmp_serde::to_vec_named(&error).unwrap();
+        assert_eq!(rmp_serde::from_slice::<CallError>(&bytes).unwrap(), error);
     }
 
     #[test]

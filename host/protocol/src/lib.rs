@@ -11,19 +11,29 @@
 
 mod call_error;
 pub mod cluster;
+pub mod components;
 pub mod control;
+pub mod coordinator;
 mod digest;
 mod effects;
 mod envelope;
+pub mod host;
 mod id;
 mod idempotency;
+pub mod journal;
 mod kind;
+pub mod lease;
 mod limits;
+pub mod membership;
+pub mod node;
+pub mod placement;
 pub mod record;
+pub mod router;
 mod stored;
 pub mod transfer;
+pub mod waits;
 
-pub use call_error::{CallError, GuestLimit, Rejection, Subject};
+pub use call_error::{CallError, GuestLimit, Rejection, Subject, Unavailability};
 pub use digest::Digest;
 pub use effects::{DeadLetter, SendRecord, TimerRecord, wake_ms};
 pub use envelope::{Caller, CommandKey, Envelope, KEY_BYTES_MAX, METHOD_BYTES_MAX, Payload};

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
-use entia_protocol::{CallError, Durability, KindName, Limits, Payload, Rejection, Subject};
+use entia_protocol::{
+    CallError, Durability, KindName, Limits, Payload, Rejection, Subject, Unavailability,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -107,6 +109,13 @@ fn statuses_tell_whose_turn_it_is() {
         (CallError::Deadlock { chain: Vec::new() }, 409),
         (CallError::TooDeep { chain_max: 1 }, 409),
         (CallError::ShuttingDown, 503),
+        (
+            CallError::Unavailable {
+                reason: Unavailability::NoOwner,
+            },
+            503,
+        ),
+        (CallError::Interrupted, 503),
         (
             CallError::StoreFailed {
                 message: text(),

@@ -162,7 +162,7 @@ fn outcome<T>(answer: &Result<T, CallError>) -> usize {
 }
 
 /// `ok`, the codes of errors that calls end in, and what any other is counted as.
-const OUTCOMES: [&str; 20] = [
+const OUTCOMES: [&str; 22] = [
     "ok",
     "rejected",
     "unknown_kind",
@@ -182,6 +182,8 @@ const OUTCOMES: [&str; 20] = [
     "deadlock",
     "in_query",
     "shutting_down",
+    "unavailable",
+    "interrupted",
     "other",
 ];
 /// The longest turn of each bucket.

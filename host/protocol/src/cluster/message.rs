@@ -343,7 +343,7 @@ pub struct Boot {
     pub cluster: ClusterId,
     /// The node.
     pub node: NodeId,
-    /// Drawn when the process started.
+    /// Higher with each start on one data directory: of two processes the higher one is the newer, and has its lock.
     pub process: u64,
     /// The machine's boot id.
     pub machine: u64,

@@ -58,7 +58,7 @@ impl Step<'_> {
         self.change(shard, |shard| {
             shard.sources.retain(|one| one.ledger != source);
         });
-        self.loose = true;
+        self.loose = self.state.shards.sourced_from(source).next().is_none();
     }
 
     /// Forgets the ledgers that nobody writes or needs. Those of a handoff's target are needed: it may have installed what it
