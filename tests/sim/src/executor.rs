@@ -147,7 +147,7 @@ impl Executor {
                     self.waiting.insert(turn, (id, Arc::clone(envelope)));
                     let event = NodeEvent::TurnCalls {
                         turn,
-                        number: 1,
+                        number: 0,
                         envelope: nested,
                     };
                     self.events.push_back((true_time + length / 2, event));

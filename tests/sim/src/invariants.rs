@@ -195,15 +195,16 @@ impl Invariants {
 
     fn acts(&mut self, view: &View<'_>, action: &Action<Ticket>) -> Checked {
         match action {
-            Action::Activate { entity, epoch, .. } => {
-                self.turns.activated(view.seen.node, entity, *epoch);
+            Action::Activate { entity, .. } => {
+                self.turns.activated(view.seen.node, entity);
                 Ok(())
             }
             Action::Run {
                 turn,
                 entity,
+                epoch,
                 input,
-            } => self.runs(view, *turn, entity, input),
+            } => self.runs(view, (*turn, *epoch), entity, input),
             Action::Resume { turn, .. } => {
                 i2::leased(view, self.honest, || format!("resumes {turn}"))
             }
@@ -226,18 +227,22 @@ impl Invariants {
         }
     }
 
-    fn runs(&mut self, view: &View<'_>, turn: TurnId, entity: &EntityId, input: &Input) -> Checked {
-        let activated = self.turns.began(view.seen.node, turn, entity)?;
+    fn runs(
+        &mut self,
+        view: &View<'_>,
+        (turn, epoch): (TurnId, Epoch),
+        entity: &EntityId,
+        input: &Input,
+    ) -> Checked {
+        self.turns.began(view.seen.node, turn, entity)?;
         let control = view.node.control();
         let Some(shard) = control.shard_of(entity) else {
             return Err(view.violation("I1", format!("runs {entity}, which has no shard")));
         };
-        let home = control.home_of(shard);
-        let mine = home.filter(|(home, _)| *home == view.home);
         let dispatch = Dispatch {
             entity,
             shard,
-            epoch: mine.map_or(activated, |(_, epoch)| epoch),
+            epoch,
             input,
         };
         i2::leased(view, self.honest, || format!("runs {entity} of {shard}"))?;

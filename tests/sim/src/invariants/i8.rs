@@ -6,8 +6,9 @@
 use std::collections::BTreeMap;
 
 use entia_protocol::EntityId;
-use entia_protocol::cluster::{Epoch, NodeId, TurnId};
+use entia_protocol::cluster::{NodeId, TurnId};
 
+use super::Checked;
 use crate::violation::Violation;
 
 /// What runs where.
@@ -16,44 +17,37 @@ pub(crate) struct Turns(BTreeMap<NodeId, Running>);
 
 #[derive(Debug, Default)]
 struct Running {
-    instances: BTreeMap<EntityId, Instance>,
+    instances: BTreeMap<EntityId, Option<TurnId>>,
     turns: BTreeMap<TurnId, EntityId>,
-}
-
-#[derive(Debug)]
-struct Instance {
-    epoch: Epoch,
-    turn: Option<TurnId>,
 }
 
 impl Turns {
     /// An entity is taken into memory. Whatever it ran before is void.
-    pub(super) fn activated(&mut self, node: NodeId, entity: &EntityId, epoch: Epoch) {
+    pub(super) fn activated(&mut self, node: NodeId, entity: &EntityId) {
         self.discarded(node, entity);
         let running = self.0.entry(node).or_default();
-        let instance = Instance { epoch, turn: None };
-        running.instances.insert(entity.clone(), instance);
+        running.instances.insert(entity.clone(), None);
     }
 
-    /// A turn begins. Returns the epoch under which its entity was activated.
+    /// A turn begins.
     pub(super) fn began(
         &mut self,
         node: NodeId,
         turn: TurnId,
         entity: &EntityId,
-    ) -> Result<Epoch, Violation> {
+    ) -> Checked {
         let running = self.0.entry(node).or_default();
         let Some(instance) = running.instances.get_mut(entity) else {
             let message = format!("{node} runs {entity}, which is not in its memory");
             return Err(Violation::new("I8", message));
         };
-        if let Some(other) = instance.turn {
+        if let Some(other) = instance {
             let message = format!("{node} runs {turn} of {entity} while {other} runs");
             return Err(Violation::new("I8", message));
         }
-        instance.turn = Some(turn);
+        *instance = Some(turn);
         running.turns.insert(turn, entity.clone());
-        Ok(instance.epoch)
+        Ok(())
     }
 
     /// A turn has ended. Returns whose it was, if it still counted.
@@ -61,7 +55,7 @@ impl Turns {
         let running = self.0.get_mut(&node)?;
         let entity = running.turns.remove(&turn)?;
         if let Some(instance) = running.instances.get_mut(&entity) {
-            instance.turn = None;
+            *instance = None;
         }
         Some(entity)
     }
@@ -69,8 +63,7 @@ impl Turns {
     /// An entity is not in memory any more.
     pub(super) fn discarded(&mut self, node: NodeId, entity: &EntityId) {
         if let Some(running) = self.0.get_mut(&node)
-            && let Some(instance) = running.instances.remove(entity)
-            && let Some(turn) = instance.turn
+            && let Some(Some(turn)) = running.instances.remove(entity)
         {
             running.turns.remove(&turn);
         }
@@ -92,8 +85,8 @@ mod tests {
         let entity: EntityId = "durable/0".parse().unwrap();
         let mut turns = Turns::default();
         assert!(turns.began(node, TurnId(1), &entity).is_err());
-        turns.activated(node, &entity, Epoch(7));
-        assert_eq!(turns.began(node, TurnId(1), &entity), Ok(Epoch(7)));
+        turns.activated(node, &entity);
+        assert_eq!(turns.began(node, TurnId(1), &entity), Ok(()));
         assert!(turns.began(node, TurnId(2), &entity).is_err());
         assert_eq!(turns.ended(node, TurnId(1)), Some(entity.clone()));
         assert!(turns.began(node, TurnId(3), &entity).is_ok());

@@ -251,7 +251,7 @@ impl Cluster {
             Origin::Turn(turn) => {
                 let resume = ExecutorAction::Resume {
                     turn,
-                    number: 1,
+                    number: 0,
                     answer,
                 };
                 self.executor.handle(resume, now);
