@@ -43,7 +43,7 @@
 //!    is committed in the old one. The old one is a source like any other. A takeover that is under way starts anew with all sources, and
 //!    with the old own ledger among them it finds what it has adopted already.
 //! 8. *Handoff.* What the target installs is stamped with the handoff, which is above all stamps of the source. `Committed` names the
-//!    ledger, because `Complete` names one: who installs checks that everything was committed in that one.
+//!    ledger, because `Complete` names the oldest that has a part of it: that one and those after it are the new owner's sources.
 //! 9. *A disk that is lost* is not a replica any more, whatever its node says: the control state knows each life's disk, and a node acts as
 //!    a replica only in a life that it sees there.
 //!
@@ -66,7 +66,7 @@ use std::sync::Arc;
 
 use crate::EntityId;
 use crate::cluster::{Context, Home, Instant, LedgerId, Message, Peer, ShardId, StoredRecord};
-use crate::control::{Command, Entry, Ownership};
+use crate::control::{Command, Entry};
 
 use adoption::{Holding, Sweeps};
 use lookup::Lookups;
@@ -381,7 +381,8 @@ impl Journal {
         }
         let changed = self.follow_ledger(cx);
         let held = self.holdings.keys().copied();
-        let shards: BTreeSet<ShardId> = held.chain(owned(cx)).collect();
+        let owned = cx.control.shards.owned_by(self.me);
+        let shards: BTreeSet<ShardId> = held.chain(owned).collect();
         for shard in shards {
             self.refresh(cx, shard, changed);
         }
@@ -456,16 +457,4 @@ impl Journal {
             self.tick = Some(cx.now.instant + cx.settings.timing.resend);
         }
     }
-}
-
-/// The shards that this life of this node owns, by the control log.
-fn owned(cx: &Context<'_>) -> impl Iterator<Item = ShardId> {
-    let home = cx.me.home();
-    let shards = cx.control.shards.iter();
-    shards.filter_map(move |(&id, shard)| match shard.ownership {
-        Ownership::Owned { home: owner } | Ownership::Handoff { from: owner, .. } => {
-            (owner == home).then_some(id)
-        }
-        Ownership::Unassigned => None,
-    })
 }

@@ -381,6 +381,11 @@ fn admit(cx: &Context<'_>, call: &OutCall) -> Result<ShardId, CallError> {
     if let Some(shard) = cx.control.shard_of(entity) {
         return Ok(shard);
     }
+    // A worker of a number that its set does not have.
+    if cx.control.space(entity.kind()).is_some() {
+        let reason = Unavailability::NoOwner;
+        return Err(CallError::Unavailable { reason });
+    }
     // Who is no member knows of no kind, which says nothing.
     if cx.me.incarnation.0 == 0 {
         let reason = Unavailability::NotMember;

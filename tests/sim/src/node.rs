@@ -1,4 +1,4 @@
-//! The node under test, as the simulator drives it.
+//! The node machine as the simulator drives it.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ pub type Ticket = u64;
 /// What the executor reports, as the node takes it.
 pub type NodeEvent = Event;
 
-/// What a node's executor is told: those of [`Action`] that are its business.
+/// What a node's executor is told.
 #[derive(Debug, Clone, PartialEq)]
 pub enum ExecutorAction {
     /// Take an entity into memory.

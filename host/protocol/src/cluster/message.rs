@@ -577,7 +577,8 @@ pub struct Call {
     pub epoch: Epoch,
     /// Its number in the lane.
     pub seq: u64,
-    /// The lowest number that the origin still waits for. Nobody asks for anything below it again.
+    /// The lowest number that the origin still waits for. Nobody asks for anything below it again, and the home does not wait
+    /// for any below it to come: also not in a lane of which this is the first that it hears.
     pub lowest: u64,
     /// Milliseconds until nobody waits any more.
     pub left_ms: u64,

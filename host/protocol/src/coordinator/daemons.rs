@@ -69,6 +69,8 @@ enum Timer {
 
 /// How often the pause between two moves of a worker that fails everywhere is doubled.
 const MOVE_DOUBLINGS: u32 = 6;
+/// How many such pauses a worker stays where it was moved, whatever is uneven by it.
+const PINNED: u32 = 8;
 /// How much more rarely a worker that runs is asked than one that does not.
 const CALM: u32 = 4;
 
@@ -340,6 +342,8 @@ impl Worker {
         if handoffs.begin(cx, home, to, &[shard]) > 0 {
             self.moves = self.moves.saturating_add(1);
             self.settled = cx.now.instant + self.pause(cx);
+            // An even distribution is not worth the next failure.
+            handoffs.pin(shard, cx.now.instant + self.pause(cx) * PINNED);
         }
     }
 

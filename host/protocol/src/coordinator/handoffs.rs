@@ -42,7 +42,7 @@ pub(super) struct Handoffs {
     reserved: BTreeSet<ShardId>,
     /// The shards of the transfers that have this stamp, the last one: none of them gets another with it.
     stamped: (Epoch, BTreeSet<ShardId>),
-    /// Shards whose move failed, and that should not be the first to be tried again.
+    /// Shards that should not move again so soon.
     cooling: BTreeMap<ShardId, Cooling>,
     timers: Schedule<Timer>,
     orders: Orders,
@@ -67,9 +67,10 @@ pub struct HandoffProgress {
     pub installed: usize,
 }
 
-/// A shard that did not move.
+/// A shard that did not move, or that should stay.
 #[derive(Debug)]
 struct Cooling {
+    /// Moves that failed in a row.
     failures: u32,
     until: Instant,
 }
@@ -263,7 +264,22 @@ impl Handoffs {
             .map(|precopy| precopy.to)
     }
 
-    /// This shard's last move failed lately.
+    /// This shard's last move failed.
+    pub(super) fn failed(&self, shard: ShardId) -> bool {
+        let cooling = self.cooling.get(&shard);
+        cooling.is_some_and(|cooling| cooling.failures > 0)
+    }
+
+    /// This shard was moved for a reason that a plan does not know: it stays where it comes to be, for a while.
+    pub(super) fn pin(&mut self, shard: ShardId, until: Instant) {
+        let cooling = self
+            .cooling
+            .entry(shard)
+            .or_insert(Cooling { failures: 0, until });
+        cooling.until = cooling.until.max(until);
+    }
+
+    /// This shard's last move failed lately, or it is pinned.
     pub(super) fn cooling(&self, cx: &Context<'_>, shard: ShardId) -> bool {
         self.cooling
             .get(&shard)
@@ -372,9 +388,7 @@ impl Handoffs {
         }
         for (shard, ending) in endings {
             match ending {
-                Ending::Completed => {
-                    self.cooling.remove(&shard);
-                }
+                Ending::Completed => self.warm(cx, shard),
                 Ending::Aborted => self.cool(cx, shard),
             }
         }
@@ -417,6 +431,17 @@ impl Handoffs {
     fn release(&mut self, shards: Vec<ShardId>) {
         for shard in shards {
             self.reserved.remove(&shard);
+        }
+    }
+
+    /// A move succeeded: what failed before is forgotten.
+    fn warm(&mut self, cx: &Context<'_>, shard: ShardId) {
+        let Some(cooling) = self.cooling.get_mut(&shard) else {
+            return;
+        };
+        cooling.failures = 0;
+        if cooling.until <= cx.now.instant {
+            self.cooling.remove(&shard);
         }
     }
 

@@ -11,7 +11,7 @@ use super::roster::Roster;
 use super::{Action, retiring};
 use crate::Durability;
 use crate::cluster::{Context, Home, Instant, ShardId, Term};
-use crate::control::{Assignment, Command, Entry, Member, Ownership, Status};
+use crate::control::{Assignment, Command, Entry, Member, Ownership, Space, Status};
 use crate::placement::{self, Candidate, Policy};
 
 /// When to look what.
@@ -207,15 +207,17 @@ impl Placing {
     }
 }
 
-/// Begins the moves of a plan that can begin, in one transfer for each pair of nodes.
+/// Begins the moves of a plan that can begin, in one transfer for each pair of nodes. What failed before goes alone, so that a
+/// shard that takes too long takes no others with it.
 fn begin(cx: &Context<'_>, handoffs: &mut Handoffs, moves: &[(ShardId, Home, Home)]) {
-    let mut pairs: BTreeMap<(Home, Home), Vec<ShardId>> = BTreeMap::new();
+    let mut groups: BTreeMap<(Home, Home, Option<ShardId>), Vec<ShardId>> = BTreeMap::new();
     for &(shard, from, to) in moves {
         if !handoffs.cooling(cx, shard) && movable(cx.control, shard, from, to).is_some() {
-            pairs.entry((from, to)).or_default().push(shard);
+            let alone = handoffs.failed(shard).then_some(shard);
+            groups.entry((from, to, alone)).or_default().push(shard);
         }
     }
-    for ((from, to), shards) in pairs {
+    for ((from, to, _), shards) in groups {
         handoffs.begin(cx, from, to, &shards);
     }
 }
@@ -267,11 +269,14 @@ fn unheard(cx: &Context<'_>, roster: &Roster) -> bool {
 }
 
 fn policy(cx: &Context<'_>, moves_max: usize) -> Policy {
+    let durable = |space: &Space| space.durability == Durability::Durable;
     let spaces = cx.control.spaces.iter();
-    let durable = spaces.filter(|(_, space)| space.durability == Durability::Durable);
     Policy {
         moves_max,
-        durable: durable.map(|(&id, _)| id).collect(),
+        durable: spaces
+            .filter(|(_, space)| durable(space))
+            .map(|(&id, _)| id)
+            .collect(),
         ..Policy::default()
     }
 }

@@ -6,7 +6,7 @@ use super::{Query, Write};
 use crate::cluster::{
     Context, Epoch, Home, LedgerId, Message, Mutant, Page, Peer, ShardId, StoredRecord,
 };
-use crate::control::{Ledger, Ownership};
+use crate::control::Ledger;
 
 /// What this node keeps for ledgers, its own included: the disk's side of appends, seals and reads.
 ///
@@ -280,13 +280,10 @@ fn keeps(cx: &Context<'_>, ledger: &Ledger) -> bool {
 
 /// Only an owner that has to adopt from a ledger may close it. Asked once per ledger: a sealed one answers without.
 fn may_seal(cx: &Context<'_>, from: Peer, ledger: LedgerId) -> bool {
-    cx.control.live(from).is_some()
-        && cx.control.shards.values().any(|shard| {
-            let owner = match shard.ownership {
-                Ownership::Unassigned => None,
-                Ownership::Owned { home } => Some(home),
-                Ownership::Handoff { from, .. } => Some(from),
-            };
-            owner == Some(from) && shard.sources.iter().any(|source| source.ledger == ledger)
-        })
+    let owns = |shard| {
+        cx.control
+            .home_of(shard)
+            .is_some_and(|(home, _)| home == from)
+    };
+    cx.control.live(from).is_some() && cx.control.shards.sourced_from(ledger).any(owns)
 }

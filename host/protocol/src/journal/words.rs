@@ -87,7 +87,7 @@ pub enum Action {
     Committed {
         /// The append's.
         id: u64,
-        /// The ledger that has it.
+        /// The ledger that has it: a `CompleteHandoff` names the oldest in which something was installed.
         ledger: LedgerId,
     },
     /// A successor has sealed the ledger that this life writes: the life is over, everything durable of it has to be discarded.

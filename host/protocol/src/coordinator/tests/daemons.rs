@@ -166,3 +166,25 @@ fn a_report_of_another_epoch_or_another_node_is_ignored() {
     town.run_ms(100);
     assert!(healthy(&town, 1));
 }
+
+#[test]
+fn a_worker_that_was_moved_is_not_moved_back_for_an_even_distribution() {
+    let mut town = Town::new(3);
+    town.scale("pump", 3).unwrap();
+    town.until(300, Town::calm);
+    town.until(2_000, |town| healthy(town, 3));
+    let worker = town.some_shard_of(2);
+    let home = town.home(2);
+    let order = crate::cluster::WorkerOrder {
+        term: town.coordinator.term().unwrap(),
+        worker,
+        revision: 1,
+        epoch: town.epoch(worker),
+        index: town.control.applied,
+    };
+    town.report(home, &order, WorkerHealth::Failing { failures: 3 });
+    town.until(500, |town| town.owner(worker).is_some_and(|node| node != 2));
+    let now = town.owner(worker);
+    town.run_ms(10_000);
+    assert_eq!(town.owner(worker), now);
+}

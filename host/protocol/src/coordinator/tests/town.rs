@@ -138,6 +138,18 @@ impl Town {
         self.region(node).alive = false;
     }
 
+    /// The coordinator's loop stands still: renewals wait at its door.
+    pub(super) fn pause_ms(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+    }
+
+    /// A supervisor saw a node's process exit.
+    pub(super) fn exited(&mut self, node: u64) {
+        let home = self.home(node);
+        self.with(|coordinator, cx| coordinator.handle_exited(cx, home));
+        self.settle();
+    }
+
     pub(super) fn region(&mut self, node: u64) -> &mut Region {
         self.regions.get_mut(&NodeId(node)).unwrap()
     }
