@@ -158,12 +158,7 @@ fn a_seal_is_remembered_over_a_crash() {
     let epoch = world.control.shards[&shard].epoch;
     let append = |world: &mut World| {
         world.append(A, shard, record("x", epoch, 2, "late"));
-        world
-            .net
-            .drain(..)
-            .filter(|packet| packet.to == B)
-            .next_back()
-            .unwrap()
+        world.net.drain(..).rfind(|packet| packet.to == B).unwrap()
     };
     let packet = append(&mut world);
     a_dies(&mut world, shard, D);
@@ -457,4 +452,34 @@ fn what_a_handoff_installed_is_the_target_s() {
         world.find_now(A, shard, "x"),
         Some(Err(Unavailable::NotOwned))
     );
+}
+
+#[test]
+fn an_install_of_an_aborted_handoff_that_is_on_its_way_keeps_nothing_from_being_adopted() {
+    let mut world = World::new(4);
+    let shard = owned_by_a(&mut world);
+    let epoch = world.control.shards[&shard].epoch;
+    let (from, to) = (world.home(A), world.home(D));
+    let transfer = crate::cluster::TransferId::default();
+    let shards = vec![(shard, epoch)];
+    let begin = crate::control::Command::BeginHandoff {
+        transfer,
+        from,
+        to,
+        shards,
+    };
+    let stamp = Epoch(world.decide(begin));
+    world.append(D, shard, record("x", stamp, 7, "installed"));
+    world.net.clear();
+    world.crash(A);
+    world.down(A);
+    let handoff = crate::cluster::HandoffId(stamp.0);
+    let shards = vec![shard];
+    world.decide(crate::control::Command::AbortHandoff { handoff, shards });
+    world.assign(shard, D);
+    world.run();
+    world.pass(Duration::from_secs(1));
+    world.decide_adopted();
+    assert!(world.control.shards[&shard].sources.is_empty());
+    assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "one");
 }
