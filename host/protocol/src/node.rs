@@ -220,7 +220,8 @@ impl<R> Node<R> {
         &self.journal
     }
 
-    /// Panics where something cannot be.
+    /// Panics where something cannot be. Looks at everything there is: the simulator calls it after some of the inputs, all of them where
+    /// a test is about one story, because it costs a hundred times what an input does.
     pub fn check_invariants(&self) {
         let cx = context!(self);
         self.control.check_invariants();

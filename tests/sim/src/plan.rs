@@ -35,6 +35,8 @@ pub struct Plan {
     pub settings: Arc<Settings>,
     /// What goes wrong.
     pub faults: Vec<Fault>,
+    /// After so many inputs the machines look at everything in themselves: 1 is after each, which costs more than all the rest.
+    pub check_every: u64,
     /// The links.
     pub network: NetworkPlan,
     /// The disks.

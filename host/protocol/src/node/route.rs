@@ -133,8 +133,6 @@ impl<R> Node<R> {
             };
             self.deliver(self.me.home(), &message);
         }
-        #[cfg(debug_assertions)]
-        self.check_invariants();
     }
 
     fn drain(&mut self) {

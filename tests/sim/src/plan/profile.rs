@@ -70,6 +70,7 @@ impl Profile {
             formed: self != Self::Boot,
             settings: Arc::new(settings(&mut rng)),
             drift_ppm: drift(&mut rng, nodes),
+            check_every: 101,
             network: self.network(&mut rng),
             disk: self.disk(&mut rng),
             log: log(&mut rng),
@@ -123,6 +124,7 @@ impl Plan {
             settle: ms(15_000),
             settings: Arc::new(Settings::lan()),
             faults: Vec::new(),
+            check_every: 11,
             network: NetworkPlan {
                 delay_min: Duration::from_micros(100),
                 delay_max: ms(1),

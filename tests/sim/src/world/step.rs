@@ -75,6 +75,9 @@ impl World {
             while let Some(action) = node.poll_action() {
                 actions.push(action);
             }
+            if self.steps.is_multiple_of(self.plan.check_every) {
+                node.check_invariants();
+            }
         }
         let now = there.clock.now(self.true_time);
         self.stepped = Some(id);
