@@ -84,11 +84,12 @@ impl Simulation {
     pub fn new(plan: Plan) -> Self {
         let plan = Arc::new(plan);
         let work = Workload::new(plan.seed, &plan);
+        let invariants = Invariants::new(&plan);
         Self {
             world: World::new(plan),
             watcher: Watcher {
                 work,
-                invariants: Invariants::new(),
+                invariants,
                 counters: Counters::default(),
                 triggers: Vec::new(),
                 strikes: Vec::new(),
@@ -201,6 +202,9 @@ impl Watch for Watcher {
             self.last_ok = Some(true_time);
         }
         self.work.answered(node, ticket, answer, true_time);
+        if self.violation.is_none() {
+            self.violation = self.work.violation().cloned();
+        }
     }
 
     fn crashed(&mut self, node: NodeId) {

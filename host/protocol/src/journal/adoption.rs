@@ -105,9 +105,11 @@ impl Holding {
         self.sources.is_empty() || matches!(self.progress, Progress::Done)
     }
 
-    /// An append of this shard is on its way.
+    /// An append of this shard is on its way. One that does not count, such as of an aborted handoff, settles nothing.
     pub(super) fn touch(&mut self, record: &StoredRecord) {
-        if let Progress::Reading { touched, .. } = &mut self.progress {
+        if let Progress::Reading { touched, .. } = &mut self.progress
+            && record.epoch >= self.since
+        {
             let age = touched.entry(record.entity.clone()).or_insert(record.age());
             *age = record.age().max(*age);
         }
@@ -247,7 +249,7 @@ impl Journal {
             Durability::Durable => self.writer.ledger(),
             Durability::Memory => None,
         };
-        let touched = self.writer.ages(shard);
+        let touched = self.writer.ages(shard, holding.since);
         if ledger.is_none() && holding.durability == Durability::Durable {
             return self.adopt_page(cx, shard, fetched, &touched);
         }

@@ -115,7 +115,7 @@ impl Journal {
 /// The stamp of what is installed here of a shard that is on its way to this node.
 fn incoming(cx: &Context<'_>, shard: ShardId) -> Option<Epoch> {
     match cx.control.shards.get(&shard)?.ownership {
-        Ownership::Handoff { handoff, to, .. } if to == cx.me.home() => Some(Epoch(handoff.0)),
+        Ownership::Handoff { stamp, to, .. } if to == cx.me.home() => Some(stamp),
         _ => None,
     }
 }

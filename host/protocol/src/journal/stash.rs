@@ -30,9 +30,7 @@ impl Journal {
                 Ownership::Unassigned => None,
                 Ownership::Owned { home } => Some(state.since).filter(|_| home == self.me),
                 Ownership::Handoff { from, .. } if from == self.me => Some(state.since),
-                Ownership::Handoff { to, handoff, .. } => {
-                    Some(Epoch(handoff.0)).filter(|_| to == self.me)
-                }
+                Ownership::Handoff { to, stamp, .. } => Some(stamp).filter(|_| to == self.me),
             };
             let sources = state.sources.iter();
             let read = sources

@@ -88,17 +88,18 @@ impl Writer {
             .is_some_and(|outstanding| outstanding.entities.contains_key(entity))
     }
 
-    /// The newest appends of this shard that are on their way, by entity.
-    pub(super) fn ages(&self, shard: ShardId) -> BTreeMap<EntityId, (Epoch, u64)> {
+    /// The newest appends of this shard that are on their way and count, by entity.
+    pub(super) fn ages(&self, shard: ShardId, since: Epoch) -> BTreeMap<EntityId, (Epoch, u64)> {
         let Some(outstanding) = self.by_shard.get(&shard) else {
             return BTreeMap::new();
         };
         let age = |seq: &u64| self.pending[seq].record.age();
-        outstanding
-            .entities
-            .iter()
-            .filter_map(|(entity, seqs)| Some((entity.clone(), seqs.iter().map(age).max()?)))
-            .collect()
+        let counts = |age: &(Epoch, u64)| age.0 >= since;
+        let newest = outstanding.entities.iter().filter_map(|(entity, seqs)| {
+            let newest = seqs.iter().map(age).filter(counts).max()?;
+            Some((entity.clone(), newest))
+        });
+        newest.collect()
     }
 
     /// A number above those of all appends so far.

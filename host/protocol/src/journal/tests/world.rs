@@ -1,3 +1,6 @@
+mod asks;
+mod disk;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +13,8 @@ use crate::cluster::{
 };
 use crate::control::{Assignment, Command, ControlState, Entry, Replica};
 use crate::{Digest, Durability, EntityId, KindName};
+
+pub(super) use disk::Disk;
 
 pub(super) type Found = Result<Option<StoredRecord>, Unavailable>;
 
@@ -59,82 +64,6 @@ pub(super) struct Heard {
     pub(super) scanned: BTreeMap<u64, (Vec<StoredRecord>, bool)>,
     pub(super) swept: Vec<(EntityId, u64)>,
     pub(super) fenced: BTreeSet<LedgerId>,
-}
-
-#[derive(Default, Clone)]
-pub(super) struct Disk {
-    pub(super) records: BTreeMap<(Option<LedgerId>, ShardId, EntityId), StoredRecord>,
-    pub(super) sealed: BTreeSet<LedgerId>,
-}
-
-impl Disk {
-    pub(super) fn write(&mut self, write: Write) {
-        match write {
-            Write::Record {
-                ledger,
-                shard,
-                record,
-            } => self.keep(Some(ledger), shard, &record),
-            Write::Stash { shard, record } => self.keep(None, shard, &record),
-            Write::Seal { ledger } => {
-                self.sealed.insert(ledger);
-            }
-            Write::DropLedger { ledger } => {
-                self.sealed.remove(&ledger);
-                self.records.retain(|key, _| key.0 != Some(ledger));
-            }
-            Write::Forget {
-                shard,
-                ledger,
-                before,
-            } => self
-                .records
-                .retain(|key, record| key.0 != ledger || key.1 != shard || record.epoch >= before),
-        }
-    }
-
-    fn keep(&mut self, ledger: Option<LedgerId>, shard: ShardId, record: &StoredRecord) {
-        let key = (ledger, shard, record.entity.clone());
-        let before = self.records.entry(key).or_insert_with(|| record.clone());
-        if before.age() < record.age() {
-            *before = record.clone();
-        } else if before.age() == record.age() {
-            assert_eq!(before, record, "two records of one age");
-        }
-    }
-
-    pub(super) fn read(&self, query: &Query) -> (Vec<StoredRecord>, bool) {
-        let (ledger, shard, since) = match query {
-            Query::Entity {
-                ledger,
-                shard,
-                since,
-                ..
-            }
-            | Query::Page {
-                ledger,
-                shard,
-                since,
-                ..
-            } => (*ledger, *shard, *since),
-        };
-        let all = self
-            .records
-            .iter()
-            .filter(|(key, record)| key.0 == ledger && key.1 == shard && record.epoch >= since);
-        let wanted = all.filter(|(key, _)| match query {
-            Query::Entity { entity, .. } => key.2 == *entity,
-            Query::Page { after, .. } => after.as_ref().is_none_or(|after| key.2 > *after),
-        });
-        let mut records: Vec<_> = wanted.map(|(_, record)| record.clone()).collect();
-        let limit = match query {
-            Query::Entity { .. } => 1,
-            Query::Page { limit, .. } => *limit,
-        };
-        let more = records.len() > limit;
-        records.truncate(limit);
-        (records, more)
-    }
 }
 
 impl Node {
@@ -516,70 +445,6 @@ impl World {
             });
         }
         self.run();
-    }
-
-    pub(super) fn append(&mut self, id: NodeId, shard: ShardId, record: StoredRecord) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        let record = Arc::new(record);
-        self.request(
-            id,
-            Request::Append {
-                id: number,
-                shard,
-                record,
-            },
-        );
-        number
-    }
-
-    pub(super) fn find(&mut self, id: NodeId, shard: ShardId, key: &str) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        let entity = entity(key);
-        self.request(
-            id,
-            Request::Find {
-                id: number,
-                shard,
-                entity,
-            },
-        );
-        number
-    }
-
-    /// Looks an entity up while everything arrives.
-    pub(super) fn find_now(&mut self, id: NodeId, shard: ShardId, key: &str) -> Option<Found> {
-        let number = self.find(id, shard, key);
-        self.run();
-        self.nodes.get_mut(&id).unwrap().heard.found.remove(&number)
-    }
-
-    pub(super) fn append_now(&mut self, id: NodeId, shard: ShardId, record: StoredRecord) {
-        let number = self.append(id, shard, record);
-        self.run();
-        assert!(
-            self.is_committed(id, number),
-            "committed when everything arrives"
-        );
-    }
-
-    pub(super) fn is_committed(&self, id: NodeId, number: u64) -> bool {
-        self.nodes[&id].heard.committed.contains_key(&number)
-    }
-
-    pub(super) fn scan(&mut self, id: NodeId, shard: ShardId, after: Option<EntityId>) -> u64 {
-        self.next += 1;
-        let number = self.next;
-        self.request(
-            id,
-            Request::Scan {
-                id: number,
-                shard,
-                after,
-            },
-        );
-        number
     }
 
     pub(super) fn shard(&self, number: u32) -> ShardId {
