@@ -119,28 +119,25 @@ impl World {
             return;
         }
         let plan = self.log.current();
-        let lag = nanos(plan.apply_lag);
         let behind = committed - replica.sent.min(committed);
-        let mut due = self.true_time;
-        if id != leader {
-            due += self.net.delay();
-        }
-        due = due.max(replica.due);
+        // The leader has it at once, and only applies it; the others hear of it.
+        let (earliest, lag) = if id == leader {
+            (self.true_time, nanos(plan.apply_lag) / 10)
+        } else {
+            (self.true_time + self.net.delay(), nanos(plan.apply_lag))
+        };
+        // Each entry has a lag of its own, and none overtakes another.
+        let mut due = replica.due;
         if behind > 2 && seeded::chance(&mut self.log.rng, plan.jump_ppm) {
-            due += seeded::within(&mut self.log.rng, 0, lag);
+            due = due.max(earliest + seeded::within(&mut self.log.rng, 0, lag));
             let state = Arc::clone(&self.log.state);
             self.later(id, due - self.true_time, Event::State(state));
         } else {
             for index in replica.sent + 1..=committed {
-                due += seeded::within(&mut self.log.rng, 0, lag / behind) + 1;
-                self.queue.push(
-                    due,
-                    Pending::Apply {
-                        node: id,
-                        life,
-                        index,
-                    },
-                );
+                let lag = seeded::within(&mut self.log.rng, 0, lag);
+                due = due.max(earliest + lag) + 1;
+                let node = id;
+                self.queue.push(due, Pending::Apply { node, life, index });
             }
         }
         let fed = Replica {
