@@ -30,12 +30,7 @@ impl Turns {
     }
 
     /// A turn begins.
-    pub(super) fn began(
-        &mut self,
-        node: NodeId,
-        turn: TurnId,
-        entity: &EntityId,
-    ) -> Checked {
+    pub(super) fn began(&mut self, node: NodeId, turn: TurnId, entity: &EntityId) -> Checked {
         let running = self.0.entry(node).or_default();
         let Some(instance) = running.instances.get_mut(entity) else {
             let message = format!("{node} runs {entity}, which is not in its memory");
