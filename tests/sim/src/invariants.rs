@@ -134,15 +134,16 @@ impl Invariants {
 
     /// Looks at the end.
     pub fn at_end(&mut self, world: &World, work: &Workload) -> Checked {
-        work.verdict()?;
         let Some(control) = &self.control else {
             return Ok(());
         };
         if self.honest {
             self.assigned.at_end(control, work.oracle())?;
         }
+        // What explains that calls have no answer comes before it.
         self.rest.at_end(world, control)?;
-        self.workers.at_end(world, control)
+        self.workers.at_end(world, control)?;
+        work.verdict()
     }
 
     /// Takes up what was committed since the last step.

@@ -266,6 +266,7 @@ impl Workload {
             key,
             issued: now,
             attempts: 0,
+            error: None,
             standing: Standing::Open,
         });
         self.ask(number, node, now);

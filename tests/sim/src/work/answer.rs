@@ -1,6 +1,6 @@
 //! What clients make of answers.
 
-use entia_protocol::{CallError, Durability, Payload};
+use entia_protocol::{CallError, Durability, EntityId, Payload};
 use rand::Rng;
 
 use super::operation::{Asker, Attempt, Standing};
@@ -104,8 +104,8 @@ impl Workload {
         if operation.standing != Standing::Open || attempt.expired {
             return;
         }
-        let trapped = matches!(error, CallError::Trapped { .. });
-        if trapped && matches!(operation.command, Command::Boom { .. }) {
+        operation.error = Some(error.code());
+        if is_right(error, &operation.entity, &operation.command) {
             operation.standing = Standing::Answered;
             self.closed(attempt.operation, now);
         } else {
@@ -138,5 +138,17 @@ impl Workload {
                 self.schedule(now + pause, Job::Think(client));
             }
         }
+    }
+}
+
+/// Whether this error is all that can be expected.
+fn is_right(error: &CallError, entity: &EntityId, command: &Command) -> bool {
+    match command {
+        Command::Boom { .. } => matches!(error, CallError::Trapped { .. }),
+        // Whoever waits for itself waits for ever, and is told so.
+        Command::Chain { other, .. } if other == entity => {
+            matches!(error, CallError::Rejected(rejection) if rejection.code == "deadlock")
+        }
+        _ => false,
     }
 }

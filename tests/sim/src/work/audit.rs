@@ -30,20 +30,12 @@ impl Workload {
         if self.audit.done {
             return promise::in_order(&self.promises, &self.audit.listings);
         }
-        let open: Vec<_> = self
-            .operations
-            .iter()
-            .filter(|operation| operation.standing == Standing::Open)
-            .map(|operation| {
-                (
-                    &operation.entity,
-                    operation.command.method(),
-                    operation.attempts,
-                )
-            })
-            .collect();
+        let is_open = |operation: &&Operation| operation.standing == Standing::Open;
+        let open: Vec<_> = self.operations.iter().filter(is_open).collect();
         if !open.is_empty() {
-            return Err(Violation::new("I12", format!("not answered: {open:?}")));
+            let some: Vec<_> = open.iter().take(4).map(|open| open.words()).collect();
+            let message = format!("{} calls are not answered: {}", open.len(), some.join("; "));
+            return Err(Violation::new("I12", message));
         }
         match promise::unkept(&self.promises, &self.audit.listings).first() {
             Some(promise) => Err(promise::broken(promise, &self.audit.listings)),

@@ -134,7 +134,7 @@ impl Choices {
     ) -> (u64, EntityId, u64) {
         let mut other = pick(&self.lasting, random);
         if other == *entity {
-            // Whoever waits for itself waits for ever, and says so; once is enough to see it.
+            // Calls to oneself are rare.
             other = pick(&self.lasting, random);
         }
         let serial = oracle.serial(entity, true);

@@ -21,8 +21,23 @@ pub(super) struct Operation {
     pub(super) issued: u64,
     /// How often it was asked for.
     pub(super) attempts: u32,
+    /// The code of the last error.
+    pub(super) error: Option<&'static str>,
     /// Whether there is an answer.
     pub(super) standing: Standing,
+}
+
+impl Operation {
+    /// What is wanted, and why it is not there.
+    pub(super) fn words(&self) -> String {
+        let error = self.error.unwrap_or("silence");
+        let (entity, command) = (&self.entity, &self.command);
+        let seconds = self.issued as f64 / 1e9;
+        format!(
+            "{entity} {command:?} asked {} times since {seconds:.3} s, last: {error}",
+            self.attempts
+        )
+    }
 }
 
 /// Who wants something.
