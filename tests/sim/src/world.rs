@@ -380,7 +380,8 @@ fn boot(cluster: ClusterId, node: NodeId, zones: u64, seed: u64) -> Boot {
     Boot {
         cluster,
         node,
-        process: seeded::mixed(seed, number * 1_000),
+        // A later process has a higher number.
+        process: (seeded::mixed(seed, number) >> 8) + 1,
         machine: number * 1_000_000,
         directory: number,
         disk: number * 1_000,

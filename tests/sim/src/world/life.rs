@@ -217,7 +217,7 @@ impl SimNode {
     /// How the next process will introduce itself.
     fn next_process(&mut self, restart: Restart, true_time: u64) {
         let boot = Arc::make_mut(&mut self.boot);
-        boot.process = seeded::mixed(boot.process, u64::from(self.life));
+        boot.process += 1;
         if !restart.proves() {
             boot.machine += 1;
         }
