@@ -223,6 +223,9 @@ impl Counters {
             Message::Precopy(order) => {
                 self.precopies.insert(order.transfer, to);
             }
+            Message::HandoffAborted { transfer, .. } => {
+                self.precopies.remove(transfer);
+            }
             Message::HandoffAcked { handoff, .. } => self.advance(*handoff, Phase::Acked),
             Message::Installed { handoff, .. } => self.advance(*handoff, Phase::Installed),
             Message::NotInstalled { .. } => self.count("a target had not installed"),
