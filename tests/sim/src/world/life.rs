@@ -36,7 +36,7 @@ impl World {
             boot: Arc::new(boot(self.log.state.cluster, id, plan.zones, plan.seed)),
             clock: Clock::new(local, ppm, wall_ms),
             disk,
-            executor: Executor::of_plan(id, seeded::mixed(seed, 3), &plan),
+            executor: Executor::of_plan(id, seeded::mixed(seed, 3), plan),
             alive: false,
             paused: false,
             gone: false,
