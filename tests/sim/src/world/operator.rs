@@ -1,7 +1,7 @@
 //! What an operator wants, asked of the coordinator until it is so.
 
 use entia_protocol::KindName;
-use entia_protocol::cluster::NodeId;
+use entia_protocol::cluster::{Blob, NodeId};
 use entia_protocol::control::Status;
 
 use super::{MILLISECOND, Pending, Watch, World};
@@ -83,8 +83,31 @@ impl World {
         let Some(leader) = self.log.leader.filter(|&id| self.awake(id)) else {
             return;
         };
+        if let Wish::Redeploy(version) = wish {
+            self.upload(leader, version);
+        }
         for request in self.requests(wish) {
             self.later(leader, MILLISECOND, Event::Request(request));
+        }
+    }
+
+    /// What is deployed is on most nodes before it is decided; the others fetch it.
+    fn upload(&mut self, leader: NodeId, version: u64) {
+        let plan = self.plan.clone();
+        let ids: Vec<_> = self.nodes.keys().copied().collect();
+        for id in ids {
+            let fetches = id != leader && id.0 % 3 == version % 3;
+            if fetches || !self.awake(id) {
+                continue;
+            }
+            for space in &plan.spaces {
+                let digest = space.digest(version);
+                let bytes = Blob::from(SpacePlan::component(space.name, version));
+                let components = &mut self.node_mut(id).disk.components;
+                if components.insert(digest, bytes).is_none() {
+                    self.later(id, 0, Event::ComponentStored(digest));
+                }
+            }
         }
     }
 
