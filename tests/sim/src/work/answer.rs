@@ -8,7 +8,6 @@ use super::promise::Promise;
 use super::{Gap, Job, MS, Workload};
 use crate::executor::{Answer, Command};
 use crate::oracle::Span;
-use crate::plan::nanos;
 
 impl Workload {
     pub(super) fn succeeded(&mut self, attempt: &Attempt, payload: &Payload, now: u64) {
@@ -133,8 +132,7 @@ impl Workload {
         if let Asker::Client(client) = self.operations[number].asker {
             self.clients[client] -= 1;
             if self.clients[client] == 0 {
-                let think = nanos(self.plan.think).max(1);
-                let pause = self.random.random_range(0..2 * think);
+                let pause = self.random.random_range(0..2 * self.times.think);
                 self.schedule(now + pause, Job::Think(client));
             }
         }

@@ -40,9 +40,7 @@ impl World {
                 let message = &message;
                 self.observe(id, Cause::Message { from, message }, watch);
             }
-            Input::Call { mut call, ticket } => {
-                // Clients name it in true time.
-                call.deadline = there.clock.instant(call.deadline.0);
+            Input::Call { call, ticket } => {
                 node.handle_call(call, ticket, now);
                 self.observe(id, Cause::Call { ticket }, watch);
             }
