@@ -1,8 +1,8 @@
 //! What an operator wants, asked of the coordinator until it is so.
 
-use entia_protocol::KindName;
 use entia_protocol::cluster::NodeId;
 use entia_protocol::control::Status;
+use entia_protocol::{Digest, KindName};
 
 use super::{MILLISECOND, Pending, Watch, World};
 use crate::faults::{Restart, Wish};
@@ -84,7 +84,30 @@ impl World {
             return;
         };
         for request in self.requests(wish) {
+            if let Request::Deploy { component, .. } | Request::Scale { component, .. } = &request {
+                self.upload(*component);
+            }
             self.later(leader, MILLISECOND, Event::Request(request));
+        }
+    }
+
+    /// Two nodes get a component before it is deployed: the only copy must not be lost with a disk.
+    fn upload(&mut self, digest: Digest) {
+        let Some(bytes) = self.plan.component(digest) else {
+            return;
+        };
+        let ids = self.nodes.keys().copied().filter(|&id| self.awake(id));
+        let two: Vec<_> = ids.take(2).collect();
+        for id in two {
+            let there = self.nodes.get_mut(&id).expect("it was listed");
+            if there
+                .disk
+                .components
+                .insert(digest, bytes.clone())
+                .is_none()
+            {
+                self.later(id, 0, Event::ComponentStored(digest));
+            }
         }
     }
 
