@@ -131,9 +131,26 @@ impl World {
         if !self.nodes.get(&id).is_some_and(|there| there.alive) {
             return;
         }
+        let restart = match restart {
+            Restart::EmptyDisk if !self.all_disks_are_there() => Restart::Machine,
+            restart => restart,
+        };
         self.kill(id, restart, watch);
         if restart != Restart::Never {
             self.queue.push(self.true_time + down, Pending::Start(id));
         }
+    }
+
+    /// Whether all that counts on a disk still is on it. Who loses another one before the first is made up for, loses states and
+    /// votes: nobody promises otherwise.
+    fn all_disks_are_there(&self) -> bool {
+        let state = &self.log.state;
+        let is_there = |node: NodeId, disk: u64| {
+            let there = self.nodes.get(&node);
+            there.is_some_and(|there| there.boot.disk == disk && !there.gone)
+        };
+        let mut replicas = state.ledgers.values().flat_map(|ledger| &ledger.replicas);
+        let kept = replicas.all(|replica| is_there(replica.node, replica.disk));
+        kept && self.log.replicas.values().all(|replica| !replica.lost)
     }
 }
