@@ -124,7 +124,8 @@ impl Executor {
     }
 
     fn activate(&mut self, id: EntityId, record: Option<&Record>) {
-        match Entity::restore(id.clone(), record) {
+        let draw = self.random.random_range(1..u32::MAX);
+        match Entity::restore(id.clone(), record, draw) {
             Some(entity) => drop(self.entities.insert(id, entity)),
             // Its first turn fails, and says so.
             None => drop(self.entities.remove(&id)),

@@ -68,8 +68,8 @@ impl Workload {
                 self.oracle.appended(other, *theirs, &nested, span);
                 self.oracle.appended(entity, *serial, &own, span);
             }
-            (Command::Read, Some(Answer::Listing { serials, .. })) => {
-                self.oracle.listed(entity, &serials, span);
+            (Command::Read, Some(Answer::Listing { life, serials, .. })) => {
+                self.oracle.listed(entity, life, &serials, span);
                 if operation.asker == Asker::Auditor {
                     self.audit.unread.remove(entity);
                     self.audit.listings.insert(entity.clone(), serials);
