@@ -148,12 +148,7 @@ impl World {
     }
 
     /// An entity misbehaves from now on: there, or everywhere.
-    fn ail(
-        &mut self,
-        patient: Patient,
-        how: Ailment,
-        who: Option<Who>,
-    ) -> Vec<(NodeId, EntityId)> {
+    fn ail(&mut self, patient: Patient, how: Ailment, who: Option<Who>) -> Vec<(NodeId, EntityId)> {
         let (kind, number) = match patient {
             Patient::Worker(number) => (SpacePlan::WORKER, number),
             Patient::Entity(number) => (SpacePlan::DURABLE, number),
