@@ -136,6 +136,8 @@ pub struct WorkPlan {
     pub trap_percent: u32,
     /// The longest turn.
     pub turn_max: Duration,
+    /// Workers have bad days before the faults end: some steps hang, some are slow, some trap.
+    pub moods: bool,
 }
 
 impl SpacePlan {

@@ -56,7 +56,7 @@ pub struct Workload {
     /// Wall clocks go on as they are: timers fire when they should.
     timers_fire: bool,
     audit: Audit,
-    longest: Option<Gap>,
+    waits: Vec<Gap>,
     ready: Vec<(NodeId, OutCall, Ticket)>,
 }
 
@@ -150,7 +150,7 @@ impl Workload {
             promises: Vec::new(),
             timers_fire: !jumps(plan),
             audit: Audit::default(),
-            longest: None,
+            waits: Vec::new(),
             ready: Vec::new(),
         }
     }
@@ -227,7 +227,12 @@ impl Workload {
 
     /// The longest that somebody waited for an append or a read.
     pub fn longest_gap(&self) -> Option<&Gap> {
-        self.longest.as_ref()
+        self.waits.iter().max_by_key(|gap| gap.length())
+    }
+
+    /// How long each append and each read took that was answered.
+    pub fn waits(&self) -> &[Gap] {
+        &self.waits
     }
 
     /// How many operations were answered.

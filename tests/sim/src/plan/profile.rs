@@ -165,6 +165,7 @@ impl Plan {
                 delete_percent: 2,
                 trap_percent: 1,
                 turn_max: ms(5),
+                moods: true,
             },
         }
     }

@@ -21,18 +21,11 @@ impl Workload {
         };
         let simple = matches!(operation.command, Command::Append { .. } | Command::Read);
         if first && simple {
-            let gap = Gap {
+            self.waits.push(Gap {
                 entity: operation.entity.clone(),
                 issued: span.issued,
                 answered: now,
-            };
-            if self
-                .longest
-                .as_ref()
-                .is_none_or(|longest| longest.length() < gap.length())
-            {
-                self.longest = Some(gap);
-            }
+            });
         }
         self.judge(attempt, payload, span);
         if was_open {

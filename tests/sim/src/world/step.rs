@@ -2,7 +2,7 @@
 
 use entia_protocol::cluster::{Home, Index, Message, NodeId, Peer, TurnId};
 
-use super::{Input, MILLISECOND, Pending, Watch, World};
+use super::{CarriedOut, Input, MILLISECOND, Pending, Watch, World};
 use crate::net::Fate;
 use crate::node::{Action, Event, ExecutorAction, Ticket};
 use crate::observation::{Cause, Observation};
@@ -89,8 +89,10 @@ impl World {
             cause,
             actions: &actions,
         };
-        if watch.after_step(self, &seen) {
-            for action in actions {
+        let carried_out = watch.after_step(self, &seen);
+        for action in actions {
+            let sends = matches!(action, Action::Send { .. });
+            if carried_out == CarriedOut::All || sends && carried_out == CarriedOut::Sends {
                 self.carry_out(id, action, watch);
             }
         }
