@@ -1,13 +1,14 @@
 //! What happened in a run that somebody wants to ask about: see [`crate::story`].
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use entia_protocol::CallError;
-use entia_protocol::cluster::{Epoch, Grant, Home, Message, NodeId, ShardId};
+use entia_protocol::cluster::{Epoch, Grant, Home, Index, Message, NodeId, ShardId};
 use entia_protocol::control::{ControlState, Entry};
 
-use crate::node::{Action, Input};
-use crate::observation::Observation;
+use crate::node::{Action, Input, Node, Ticket};
+use crate::observation::{Cause, Observation};
 use crate::work::Gap;
 use crate::world::{CarriedOut, Strike, World};
 
@@ -20,6 +21,10 @@ pub struct Chronicle {
     pub sent: Vec<Sent>,
     /// The grants that were sent.
     pub grants: Vec<Granted>,
+    /// The shards that began to be served, by a node that had a lease.
+    pub served: Vec<Served>,
+    /// What each node served, by what it had applied, when it was looked at last.
+    looked: BTreeMap<NodeId, Looked>,
     /// The turns that began.
     pub turns: Vec<Began>,
     /// The answers to clients that were errors.
@@ -71,6 +76,27 @@ pub struct Granted {
     pub grant: Grant,
 }
 
+/// A shard that began to be served.
+#[derive(Debug, Clone, Copy)]
+pub struct Served {
+    /// When.
+    pub at: u64,
+    /// By whom.
+    pub home: Home,
+    /// Which.
+    pub shard: ShardId,
+    /// Under which epoch.
+    pub epoch: Epoch,
+}
+
+#[derive(Debug, Default)]
+struct Looked {
+    home: Home,
+    applied: Index,
+    leased: bool,
+    shards: BTreeMap<ShardId, Epoch>,
+}
+
 /// A turn that began.
 #[derive(Debug, Clone, Copy)]
 pub struct Began {
@@ -114,6 +140,7 @@ impl Chronicle {
             return;
         };
         let (at, home) = (seen.true_time, node.home());
+        self.look(seen, node);
         for action in seen.actions {
             match action {
                 Action::Send { to, message, .. } => self.sent(at, home, *to, message),
@@ -134,6 +161,37 @@ impl Chronicle {
                     }
                 }
                 _ => {}
+            }
+        }
+    }
+
+    /// What a node serves. It changes with what is decided, with the lease, and when a component has come.
+    fn look(&mut self, seen: &Observation<'_>, node: &Node<Ticket>) {
+        let (home, control) = (node.home(), node.control());
+        let leased = seen.now.instant < node.lease_until();
+        let looked = self.looked.entry(seen.node).or_default();
+        let same = (looked.home, looked.applied, looked.leased) == (home, control.applied, leased);
+        if same && !matches!(seen.cause, Cause::Other) {
+            return;
+        }
+        if looked.home != home {
+            looked.shards.clear();
+        }
+        (looked.home, looked.applied, looked.leased) = (home, control.applied, leased);
+        if !leased {
+            return;
+        }
+        for shard in control.owned_by(home) {
+            let Some(epoch) = node.host().serving(shard) else {
+                continue;
+            };
+            if looked.shards.insert(shard, epoch) != Some(epoch) {
+                self.served.push(Served {
+                    at: seen.true_time,
+                    home,
+                    shard,
+                    epoch,
+                });
             }
         }
     }

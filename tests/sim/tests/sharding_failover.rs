@@ -194,8 +194,9 @@ fn s23_the_successor_of_a_dead_node_dies_half_way_through_adoption_and_the_next_
             .nodes(7)
             .lasting(ms(14_000), ms(15_000))
             .with(|plan| {
-                plan.spaces[0].shards = 7;
-                plan.work.entities = 200;
+                plan.spaces[0].shards = 28;
+                plan.work.entities = 600;
+                plan.work.clients = 40;
                 plan.work.think = ms(20);
             })
             .tuned(|settings| settings.bounds.page_max = 2)
@@ -215,8 +216,8 @@ fn s23_the_successor_restarts_at_once() {
         let told = Story::new(seed)
             .lasting(ms(14_000), ms(15_000))
             .with(|plan| {
-                plan.spaces[0].shards = 5;
-                plan.work.entities = 200;
+                plan.spaces[0].shards = 10;
+                plan.work.entities = 300;
                 plan.work.think = ms(20);
             })
             .tuned(|settings| settings.bounds.page_max = 2)

@@ -123,19 +123,14 @@ impl Told {
         sent.filter(|sent| such(&sent.message)).collect()
     }
 
-    /// How long after `since` a shard was served anew: a node that owns it by a decision that is newer than `epoch` said so.
+    /// How long after `since` a shard was served anew: by a node with a lease that owns it by a decision that is newer than `epoch`.
     pub fn served(&self, shard: ShardId, since: u64, epoch: u64) -> u64 {
-        let started = |sent: &&Sent| match &sent.message {
-            Message::Started { shards } => shards
-                .iter()
-                .any(|&(started, under)| started == shard && under.0 > epoch),
-            _ => false,
-        };
-        let sent = self.chronicle().sent.iter();
-        let first = sent.filter(|sent| sent.at >= since).find(started);
-        let at = first.map(|sent| sent.at);
-        at.unwrap_or_else(|| panic!("seed {}: {shard} is never served again", self.plan.seed))
-            - since
+        let mut served = self.chronicle().served.iter();
+        let first = served
+            .find(|served| served.at >= since && served.shard == shard && served.epoch.0 > epoch);
+        let seed = self.plan.seed;
+        let first = first.unwrap_or_else(|| panic!("seed {seed}: {shard} is never served again"));
+        first.at - since
     }
 
     /// How long after `since` everything was served anew that a node owned then.
