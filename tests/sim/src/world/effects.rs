@@ -129,6 +129,7 @@ impl World {
             FaultKind::Split { side, bridge, .. } => effect.cuts = self.split(side, bridge),
             FaultKind::Echo { who, .. } => effect.echoes = self.who(who),
             FaultKind::Weather { network, .. } => self.net.begin_weather(fault, network),
+            FaultKind::Twist { row, twist, .. } => self.net.begin_twist(fault, row, twist),
             FaultKind::LogWeather { log, .. } => self.log.begin_weather(fault, log),
             FaultKind::SlowDisk { who, sync, .. } => {
                 effect.slows = self.who(who);
@@ -161,6 +162,7 @@ impl World {
             there.disk.end_slow(fault);
         }
         self.net.end_weather(fault);
+        self.net.end_twist(fault);
         self.log.end_weather(fault);
     }
 
