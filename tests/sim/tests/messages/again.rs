@@ -12,7 +12,7 @@ use entia_sim::world::World;
 #[derive(Debug, Default)]
 pub(crate) struct Again {
     /// Nodes' words are long: they are compared only where messages are doubled.
-    pub(crate) looks: bool,
+    looks: bool,
     first: Option<First>,
     /// How many pairs were looked at, by message.
     pub(crate) compared: BTreeMap<&'static str, u64>,
@@ -36,6 +36,14 @@ const PAIRS: u64 = 150;
 const DIFFERENCES: usize = 12;
 
 impl Again {
+    /// Has seen nothing.
+    pub(crate) fn new(looks: bool) -> Self {
+        Self {
+            looks,
+            ..Self::default()
+        }
+    }
+
     /// Looks at a step.
     pub(crate) fn look(&mut self, world: &World, seen: &Observation<'_>) {
         let first = self.first.take();

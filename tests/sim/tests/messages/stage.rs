@@ -97,10 +97,7 @@ impl Story {
             script: Script::new(!self.deadly),
             invariants: Invariants::new(&plan),
             handled: BTreeMap::new(),
-            again: Again {
-                looks: twist.is_some_and(|(_, twist)| twist == Twist::Doubled),
-                ..Again::default()
-            },
+            again: Again::new(twist.is_some_and(|(_, twist)| twist == Twist::Doubled)),
             when: self.when,
             strikes: Vec::new(),
             violation: None,
