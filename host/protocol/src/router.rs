@@ -137,7 +137,7 @@ impl<R> Router<R> {
     /// Takes what concerns calls: answers, and where shards are.
     pub fn handle_message(&mut self, cx: &Context<'_>, from: Peer, message: &Message) {
         match message {
-            Message::Reply(reply) => {
+            Message::Reply(reply) if reply.origin == cx.me.incarnation => {
                 let shard = reply.shard;
                 let Some(route) = self.routes.get_mut(&shard) else {
                     return;
@@ -148,11 +148,12 @@ impl<R> Router<R> {
                 self.advance(cx, shard);
             }
             &Message::Moved {
+                origin,
                 shard,
                 epoch,
                 seq,
                 to,
-            } => {
+            } if origin == cx.me.incarnation => {
                 let Some(route) = self.routes.get_mut(&shard) else {
                     return;
                 };

@@ -85,7 +85,7 @@ impl Counters {
         }
         self.lease(world, seen);
         for action in seen.actions {
-            self.acts(seen.node, action);
+            self.acts(action);
         }
     }
 
@@ -108,10 +108,8 @@ impl Counters {
 
     fn decided(&mut self, world: &World, entry: &Entry) {
         match &entry.command {
-            Command::Coordinate if entry.index.0 > 1 => {
-                if self.leased.values().any(|(_, leased)| *leased) {
-                    self.count("a coordinator took over while leases ran");
-                }
+            Command::Coordinate if self.leased.values().any(|(_, leased)| *leased) => {
+                self.count("a coordinator took over while leases ran");
             }
             Command::Down { member } => {
                 let there = world.nodes.get(&member.node);
@@ -189,7 +187,7 @@ impl Counters {
         }
     }
 
-    fn acts(&mut self, node: NodeId, action: &Action<Ticket>) {
+    fn acts(&mut self, action: &Action<Ticket>) {
         match action {
             Action::Activate {
                 record: Some(_), ..
@@ -215,15 +213,18 @@ impl Counters {
             }
             Action::Refused(_) => self.count("a node was refused"),
             Action::Left => self.count("a node left"),
-            Action::Send { message, .. } => self.sends(node, message),
+            Action::Send { to, message, .. } => self.sends(*to, message),
             _ => {}
         }
     }
 
-    fn sends(&mut self, node: NodeId, message: &Message) {
+    fn sends(&mut self, to: NodeId, message: &Message) {
         match message {
-            Message::Precopied { transfer } => {
-                self.precopies.insert(*transfer, node);
+            Message::Precopy(order) => {
+                self.precopies.insert(order.transfer, to);
+            }
+            Message::HandoffAborted { transfer, .. } => {
+                self.precopies.remove(transfer);
             }
             Message::HandoffAcked { handoff, .. } => self.advance(*handoff, Phase::Acked),
             Message::Installed { handoff, .. } => self.advance(*handoff, Phase::Installed),

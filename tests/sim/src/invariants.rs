@@ -249,8 +249,8 @@ impl Invariants {
         i2::leased(view, self.honest, || format!("runs {entity} of {shard}"))?;
         if self.honest {
             self.epochs.dispatched(view, &dispatch)?;
-            self.workers.dispatched(view, &dispatch)?;
         }
+        self.workers.dispatched(view, &dispatch, self.honest)?;
         self.acked.dispatched(view, &dispatch)
     }
 

@@ -258,10 +258,9 @@ impl World {
     }
 
     /// Hands a client's call to a node, now. Its deadline is in true time: clients have no clock of the node's.
-    pub fn call(&mut self, node: NodeId, mut call: OutCall, ticket: Ticket, watch: &mut dyn Watch) {
+    pub fn call(&mut self, node: NodeId, call: OutCall, ticket: Ticket, watch: &mut dyn Watch) {
         match self.nodes.get(&node) {
             Some(there) if there.alive => {
-                call.deadline = there.clock.instant(call.deadline.0);
                 self.give(node, Input::Call { call, ticket }, watch);
             }
             // Nobody listens there: the client's connection is refused.
@@ -380,7 +379,8 @@ fn boot(cluster: ClusterId, node: NodeId, zones: u64, seed: u64) -> Boot {
     Boot {
         cluster,
         node,
-        process: seeded::mixed(seed, number * 1_000),
+        // A later process has a higher number.
+        process: (seeded::mixed(seed, number) >> 8) + 1,
         machine: number * 1_000_000,
         directory: number,
         disk: number * 1_000,

@@ -325,6 +325,8 @@ pub enum Message {
     Reply(Reply),
     /// The call did not run: its shard is not served here any more, or not by this epoch.
     Moved {
+        /// The life of the receiver that sent it: another one has lanes of its own, with the same numbers.
+        origin: Incarnation,
         /// Which shard.
         shard: ShardId,
         /// The epoch under which the call was sent.
@@ -589,6 +591,8 @@ pub struct Call {
 /// The answer to the call with the same lane and number.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Reply {
+    /// The life of the receiver that sent it: another one has lanes of its own, with the same numbers.
+    pub origin: Incarnation,
     /// The lane.
     pub shard: ShardId,
     /// The lane.

@@ -334,7 +334,7 @@ impl Host {
             epoch,
             seq,
         } = reply;
-        // Another life of the origin has lanes of its own, with the same numbers.
+        // Nobody waits any more.
         if cx.control.live(origin).is_none() {
             return;
         }
@@ -342,6 +342,7 @@ impl Host {
             Verdict::Silent => {}
             Verdict::Again(answer) if cx.leased() => {
                 let reply = Reply {
+                    origin: origin.incarnation,
                     shard,
                     epoch,
                     seq,
@@ -357,6 +358,7 @@ impl Host {
                 let to = home.filter(|&home| !still || Some(home) != here);
                 let to = to.map(|(home, epoch)| (cx.control.applied, home, epoch));
                 let moved = Message::Moved {
+                    origin: origin.incarnation,
                     shard,
                     epoch,
                     seq,

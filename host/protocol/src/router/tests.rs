@@ -45,6 +45,18 @@ fn an_answer_counts_once_and_only_from_the_lanes_home() {
 }
 
 #[test]
+fn an_answer_to_an_earlier_life_of_this_node_is_not_one_to_this_life() {
+    let mut rig = Rig::served();
+    rig.call("a");
+    rig.out();
+    // Late, and for a call of a process that is gone: its lane had the same name.
+    rig.reply_to(Incarnation(9), home(2, 2), 11, 1);
+    assert_eq!(rig.out(), NOTHING);
+    rig.reply(home(2, 2), 11, 1);
+    assert_eq!(rig.out(), ["a: ok"]);
+}
+
+#[test]
 fn calls_wait_for_an_owner_and_ask_the_coordinator_for_it() {
     let mut rig = Rig::new();
     rig.call("a");

@@ -27,16 +27,19 @@ const SILENCE: u64 = 4_000_000_000;
 
 impl Workers {
     /// A turn begins.
-    pub(super) fn dispatched(&mut self, view: &View<'_>, dispatch: &Dispatch<'_>) -> Checked {
+    pub(super) fn dispatched(
+        &mut self,
+        view: &View<'_>,
+        dispatch: &Dispatch<'_>,
+        honest: bool,
+    ) -> Checked {
         if *dispatch.input != Input::Step {
             return Ok(());
         }
         let (shard, node) = (dispatch.shard, view.seen.node);
         let live = self.live.entry(shard).or_default();
-        let other = live
-            .keys()
-            .find(|&&other| other != node && view.world.awake(other));
-        if let Some(other) = other {
+        let mut others = live.keys().filter(|other| **other != node);
+        if let Some(other) = others.find(|other| honest && view.world.awake(**other)) {
             let message = format!("steps {} while it runs on {other}", dispatch.entity);
             return Err(view.violation("I11", message));
         }

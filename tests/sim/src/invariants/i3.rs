@@ -36,3 +36,22 @@ impl Coordinators {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_term_has_one_coordinator() {
+        let term = |number, node| Term {
+            number,
+            node: NodeId(node),
+        };
+        let mut coordinators = Coordinators::default();
+        assert_eq!(coordinators.proposed(NodeId(1), term(1, 1)), Ok(()));
+        assert_eq!(coordinators.proposed(NodeId(2), term(2, 2)), Ok(()));
+        assert_eq!(coordinators.proposed(NodeId(1), term(1, 1)), Ok(()));
+        assert!(coordinators.proposed(NodeId(3), term(2, 3)).is_err());
+        assert!(coordinators.proposed(NodeId(1), term(3, 2)).is_err());
+    }
+}

@@ -18,15 +18,14 @@ impl Hashes {
     pub(super) fn stepped(&mut self, view: &View<'_>) -> Checked {
         let control = view.node.control();
         let now = (control.applied, control.hash);
-        let last = self.applied.entry(view.seen.node).or_insert(now);
-        if *last == now && self.hashes.contains_key(&now.0) {
+        let last = self.applied.insert(view.seen.node, now);
+        if last == Some(now) {
             return Ok(());
         }
-        if now.0 < last.0 {
+        if let Some(last) = last.filter(|last| now.0 < last.0) {
             let message = format!("went back from {} to {}", last.0, now.0);
             return Err(view.violation("I4", message));
         }
-        *last = now;
         let hash = *self.hashes.entry(now.0).or_insert(now.1);
         if hash != now.1 {
             let message = format!("has {:016x} at {}, others have {hash:016x}", now.1, now.0);

@@ -124,7 +124,7 @@ impl Workload {
             self.closed(number, now);
             return;
         }
-        let doubled = 10 * MS << operation.attempts.min(5);
+        let doubled = (10 * MS) << operation.attempts.min(5);
         let pause = self.random.random_range(doubled / 2..doubled);
         self.schedule(now + pause, Job::Attempt(number));
     }

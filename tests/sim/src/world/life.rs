@@ -36,7 +36,7 @@ impl World {
             boot: Arc::new(boot(self.log.state.cluster, id, plan.zones, plan.seed)),
             clock: Clock::new(local, ppm, wall_ms),
             disk,
-            executor: Executor::of_plan(id, seeded::mixed(seed, 3), &plan),
+            executor: Executor::of_plan(id, seeded::mixed(seed, 3), plan),
             alive: false,
             paused: false,
             gone: false,
@@ -217,7 +217,7 @@ impl SimNode {
     /// How the next process will introduce itself.
     fn next_process(&mut self, restart: Restart, true_time: u64) {
         let boot = Arc::make_mut(&mut self.boot);
-        boot.process = seeded::mixed(boot.process, u64::from(self.life));
+        boot.process += 1;
         if !restart.proves() {
             boot.machine += 1;
         }

@@ -30,6 +30,10 @@ impl Roster {
         if from.node != node || long {
             return;
         }
+        // The first member becomes the only voter: it has to be who writes this log.
+        if cx.control.members.is_empty() && node != cx.me.node {
+            return;
+        }
         if let Some(reason) = self.refusal(cx, boot) {
             let process = boot.process;
             return self.send(node, Message::JoinRefused { process, reason });

@@ -166,6 +166,7 @@ fn a_call_to_a_shard_that_is_elsewhere_is_moved_there() {
     story.call("other/a", 1);
     let to = Some((story.control.applied, story.home(3), epoch));
     let moved = Message::Moved {
+        origin: story.home(2).incarnation,
         shard,
         epoch,
         seq: 1,

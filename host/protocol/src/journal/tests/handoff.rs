@@ -13,6 +13,7 @@ const D: NodeId = NodeId(4);
 fn begin(world: &mut World, shard: ShardId, epoch: Epoch) -> HandoffId {
     HandoffId(world.decide(Command::BeginHandoff {
         transfer: TransferId::default(),
+        stamp: Epoch(world.control.applied.0),
         from: world.home(A),
         to: world.home(D),
         shards: vec![(shard, epoch)],
@@ -25,14 +26,18 @@ fn what_an_aborted_handoff_installed_is_not_seen() {
     let shard = owned_by_a(&mut world);
     let epoch = world.control.shards[&shard].epoch;
     let handoff = begin(&mut world, shard, epoch);
-    world.append_now(D, shard, record("x", Epoch(handoff.0), 7, "installed"));
+    world.append_now(D, shard, record("x", Epoch(handoff.0 - 1), 7, "installed"));
     let shards = vec![shard];
     world.decide(Command::AbortHandoff { handoff, shards });
     let epoch = world.control.shards[&shard].epoch;
     world.append_now(A, shard, record("x", epoch, 2, "two"));
     a_dies(&mut world, shard, D);
     assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "two");
-    world.append(D, shard, record("x", Epoch(handoff.0), 8, "installed late"));
+    world.append(
+        D,
+        shard,
+        record("x", Epoch(handoff.0 - 1), 8, "installed late"),
+    );
     world.run();
     assert_eq!(text(world.find_now(D, shard, "x")).unwrap(), "two");
 }
@@ -45,8 +50,8 @@ fn what_a_handoff_installed_is_the_target_s() {
     let handoff = begin(&mut world, shard, epoch);
     let oldest = world.ledger_of(D);
     // The first part is on its way when D's ledger changes: it is written to both.
-    world.append_now(D, shard, record("y", Epoch(handoff.0), 3, "y"));
-    let stamp = Epoch(handoff.0);
+    world.append_now(D, shard, record("y", Epoch(handoff.0 - 1), 3, "y"));
+    let stamp = Epoch(handoff.0 - 1);
     world.append(D, shard, record("x", stamp, 1, "old"));
     world.net.clear();
     world.open_ledger(D, &[4, 2, 3]);
@@ -72,7 +77,7 @@ fn an_install_of_an_aborted_handoff_that_is_on_its_way_keeps_nothing_from_being_
     let shard = owned_by_a(&mut world);
     let epoch = world.control.shards[&shard].epoch;
     let handoff = begin(&mut world, shard, epoch);
-    let stamp = Epoch(handoff.0);
+    let stamp = Epoch(handoff.0 - 1);
     world.append(D, shard, record("x", stamp, 7, "installed"));
     world.net.clear();
     world.crash(A);

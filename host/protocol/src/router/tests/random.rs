@@ -326,6 +326,7 @@ impl World {
 
     fn reply(&mut self, here: Home, call: &Call) {
         let reply = Reply {
+            origin: self.me.incarnation,
             shard: SHARD,
             epoch: call.epoch,
             seq: call.seq,
@@ -337,6 +338,7 @@ impl World {
     fn moved(&mut self, here: Home, call: &Call) {
         let owner = self.owner.filter(|_| self.drain == Drain::Serving);
         let message = Message::Moved {
+            origin: self.me.incarnation,
             shard: SHARD,
             epoch: call.epoch,
             seq: call.seq,

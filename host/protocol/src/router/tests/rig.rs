@@ -149,7 +149,12 @@ impl Rig {
     }
 
     pub(super) fn reply(&mut self, from: Home, epoch: u64, seq: u64) {
+        self.reply_to(self.me.incarnation, from, epoch, seq);
+    }
+
+    pub(super) fn reply_to(&mut self, origin: Incarnation, from: Home, epoch: u64, seq: u64) {
         let reply = Reply {
+            origin,
             shard: SHARD,
             epoch: Epoch(epoch),
             seq,
@@ -160,9 +165,11 @@ impl Rig {
 
     pub(super) fn moved(&mut self, from: Home, epoch: u64, seq: u64, to: Option<(u64, Home, u64)>) {
         let to = to.map(|(index, home, epoch)| (Index(index), home, Epoch(epoch)));
+        let origin = self.me.incarnation;
         self.message(
             from,
             Message::Moved {
+                origin,
                 shard: SHARD,
                 epoch: Epoch(epoch),
                 seq,

@@ -75,16 +75,20 @@ impl Story {
         match state.ownership {
             Ownership::Owned { home } => {
                 let to = self.world.home(self.random.node());
+                let stamp = Epoch(self.world.control.applied.0);
                 self.world.propose(Command::BeginHandoff {
                     transfer: TransferId::default(),
+                    stamp,
                     from: home,
                     to,
                     shards: vec![(shard, state.epoch)],
                 });
             }
-            Ownership::Handoff { handoff, to, .. } => {
+            Ownership::Handoff {
+                handoff, stamp, to, ..
+            } => {
                 let key = format!("s{}k0", shard.number);
-                let stale = record(&key, Epoch(handoff.0), 1_000, "12345678");
+                let stale = record(&key, stamp, 1_000, "12345678");
                 if self.world.nodes[&to.node].me(to.node).home() == to {
                     self.world.append(to.node, shard, stale);
                 }
