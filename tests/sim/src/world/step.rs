@@ -284,7 +284,7 @@ impl World {
         self.queue.push(due, Pending::Disk { node: id, life });
     }
 
-    fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
+    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
         self.nodes.get_mut(&id).expect("nodes are never forgotten")
     }
 
