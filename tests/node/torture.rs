@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use entia_tests::NodeOptions;
 use entia_tests::torture::Torture;
 
 /// What `cargo xtask test` gives it.
@@ -12,10 +11,11 @@ const SECONDS_DEFAULT: u64 = 60;
 async fn a_node_under_everything_at_once_loses_and_doubles_nothing() {
     let seconds = std::env::var("ENTIA_TORTURE_SECONDS");
     let seconds = seconds.map_or(SECONDS_DEFAULT, |text| text.parse().unwrap());
-    let dir = tempfile::tempdir().unwrap();
-    let options = NodeOptions::new(&dir.path().join("data"));
-    let done = Torture::of(Duration::from_secs(seconds))
-        .run(&options)
-        .await;
+    let dir = tempfile::Builder::new().prefix("entia-torture-").tempdir();
+    // It stays if anything goes wrong: the data and the log say how.
+    let dir = dir.unwrap().keep();
+    println!("the node's data and log are in {}", dir.display());
+    let done = Torture::of(Duration::from_secs(seconds)).run(&dir).await;
     println!("{seconds} s: {done}");
+    std::fs::remove_dir_all(&dir).unwrap();
 }

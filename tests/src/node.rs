@@ -1,5 +1,6 @@
 use std::ffi::OsStr;
-use std::io::{BufRead as _, BufReader, Read as _};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::{Arc, Mutex};
@@ -25,6 +26,7 @@ pub struct Node {
 pub struct NodeOptions {
     data_dir: PathBuf,
     arguments: Vec<String>,
+    log_file: Option<PathBuf>,
 }
 
 impl NodeOptions {
@@ -33,6 +35,16 @@ impl NodeOptions {
         Self {
             data_dir: data_dir.to_owned(),
             arguments: Vec::new(),
+            log_file: None,
+        }
+    }
+
+    /// Adds what the node logs to a file, which then has it from all processes.
+    #[must_use]
+    pub fn log_file(self, path: &Path) -> Self {
+        Self {
+            log_file: Some(path.to_owned()),
+            ..self
         }
     }
 
@@ -61,6 +73,10 @@ impl NodeOptions {
     /// # Panics
     /// If it ends before; with what it said.
     pub fn start(&self) -> Node {
+        let mut log_file = self.log_file.as_ref().map(|path| {
+            let file = File::options().create(true).append(true).open(path);
+            file.expect("the tests' directory is writable")
+        });
         let mut child = self.command().spawn().expect("entia starts");
         let log = Arc::new(Mutex::new(String::new()));
         let mut stdout = BufReader::new(child.stdout.take().expect("it is piped"));
@@ -70,6 +86,9 @@ impl NodeOptions {
             move || {
                 let mut buffer = [0; 4096];
                 while let Ok(bytes @ 1..) = stderr.read(&mut buffer) {
+                    if let Some(file) = &mut log_file {
+                        file.write_all(&buffer[..bytes]).expect("as above");
+                    }
                     let text = String::from_utf8_lossy(&buffer[..bytes]).into_owned();
                     log.lock()
                         .expect("nobody panics with the log")

@@ -8,10 +8,12 @@
 //!   then: every open command is repeated under its key; accounts, counters, chains and rooms have to add up
 //! ```
 
+mod check;
 mod loads;
 mod process;
 mod world;
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -42,11 +44,13 @@ impl Torture {
         }
     }
 
-    /// Runs it with the data in `options`' directory, and returns what was done, for people.
+    /// Runs it with the node's data and its log in a directory, and returns what was done, for people.
     ///
     /// # Panics
-    /// If anything was lost, doubled or grew without end; with what and the node's log.
-    pub async fn run(self, options: &NodeOptions) -> String {
+    /// If anything was lost, doubled or grew without end; with what.
+    pub async fn run(self, dir: &Path) -> String {
+        let log = dir.join("log");
+        let options = NodeOptions::new(&dir.join("data")).log_file(&log);
         let mut node = options.start();
         deploy_all(&node);
         let world = Arc::new(World::new(node.client()));
@@ -54,6 +58,7 @@ impl Torture {
         let began = Instant::now();
         let mut samples = Samples::default();
         let (mut kills, mut deployments) = (0, 0);
+        let mut waiting_most = 0;
         let mut next_kill = began + self.kill_every;
         let mut next_deployment = began + self.redeploy_every;
         while began.elapsed() < self.time {
@@ -71,13 +76,16 @@ impl Torture {
                 next_deployment = Instant::now() + self.redeploy_every;
             }
             samples.take(node.pid(), began.elapsed());
+            waiting_most = waiting_most.max(loads::waiting_most(&world).await);
             tokio::time::sleep(SAMPLE_EVERY).await;
         }
         let done = loads.finish(&world).await;
-        let checked = done.check(&world, &node).await;
+        let checked = done.check(&world, &node, &log).await;
         let flat = samples.check(self.time);
         assert!(node.stop().success(), "the node does not stop in order");
-        format!("{checked}; {kills} kills, {deployments} redeployments; {flat}")
+        format!(
+            "{checked}; {kills} kills, {deployments} redeployments; at most {waiting_most} messages waited in a room; {flat}"
+        )
     }
 }
 

@@ -23,6 +23,7 @@ use rand::{Rng, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::clock::Clock;
+use crate::faults::Ailment;
 use crate::node::{ExecutorAction, Input, NodeEvent, Outcome};
 use crate::plan::{Plan, nanos};
 
@@ -40,6 +41,8 @@ pub struct Executor {
     entities: BTreeMap<EntityId, Entity>,
     /// The turns that wait for a call, with the call that they execute.
     waiting: BTreeMap<TurnId, (EntityId, Arc<Envelope>)>,
+    /// The entities that misbehave.
+    ailments: BTreeMap<EntityId, Ailment>,
     events: VecDeque<(u64, NodeEvent)>,
 }
 
@@ -65,6 +68,7 @@ impl Executor {
             keys: Keys::default(),
             entities: BTreeMap::new(),
             waiting: BTreeMap::new(),
+            ailments: BTreeMap::new(),
             events: VecDeque::new(),
         }
     }
@@ -74,7 +78,11 @@ impl Executor {
         Self {
             habits: Habits {
                 turn_max: nanos(plan.work.turn_max),
-                calm_from: plan.faults_until(),
+                calm_from: if plan.work.moods {
+                    plan.faults_until()
+                } else {
+                    0
+                },
             },
             keys: Keys::new(plan.settings.mutant),
             ..Self::new(node, seed)
@@ -113,6 +121,16 @@ impl Executor {
         self.keys.crash();
     }
 
+    /// An entity misbehaves from now on.
+    pub fn ails(&mut self, entity: EntityId, how: Ailment) {
+        self.ailments.insert(entity, how);
+    }
+
+    /// It does no more.
+    pub fn well(&mut self, entity: &EntityId) {
+        self.ailments.remove(entity);
+    }
+
     /// How many entities are in memory.
     pub fn len(&self) -> usize {
         self.entities.len()
@@ -124,7 +142,8 @@ impl Executor {
     }
 
     fn activate(&mut self, id: EntityId, record: Option<&Record>) {
-        match Entity::restore(id.clone(), record) {
+        let draw = self.random.random_range(1..u32::MAX);
+        match Entity::restore(id.clone(), record, draw) {
             Some(entity) => drop(self.entities.insert(id, entity)),
             // Its first turn fails, and says so.
             None => drop(self.entities.remove(&id)),
@@ -132,7 +151,17 @@ impl Executor {
     }
 
     fn run(&mut self, turn: TurnId, id: EntityId, input: Input, true_time: u64) {
-        let length = self.turn_length();
+        let mut length = self.turn_length();
+        match self.ailments.get(&id) {
+            Some(Ailment::Hangs) => return,
+            Some(Ailment::Traps) => {
+                self.entities.remove(&id);
+                self.end(turn, true_time + length, lost("handle", "ill".to_owned()));
+                return;
+            }
+            Some(Ailment::Slow(time)) => length = nanos(*time),
+            None => {}
+        }
         let ends = true_time + length;
         let utc_ms = utc_ms(true_time);
         let Some(entity) = self.entities.get_mut(&id) else {
@@ -162,7 +191,7 @@ impl Executor {
             Input::Wake => entity.wake(utc_ms),
             Input::Delivered { key, answer } => entity.delivered(key, answer, utc_ms),
             Input::Step => {
-                self.step(turn, id, true_time);
+                self.step(turn, id, (true_time, length));
                 return;
             }
         };
@@ -184,7 +213,7 @@ impl Executor {
     }
 
     /// A worker's step: most are short, and some, before the plan's faults end, hang, are slow, or trap.
-    fn step(&mut self, turn: TurnId, id: EntityId, true_time: u64) {
+    fn step(&mut self, turn: TurnId, id: EntityId, (true_time, length): (u64, u64)) {
         let utc_ms = utc_ms(true_time);
         let draw = if true_time < self.habits.calm_from {
             self.random.random_range(0..200)
@@ -196,6 +225,7 @@ impl Executor {
         let ends = true_time
             + match draw {
                 0..2 => return,
+                _ if self.ailments.contains_key(&id) => length,
                 2..6 => self.random.random_range(300_000_000..900_000_000),
                 _ => self.random.random_range(100_000..5_000_000),
             };

@@ -54,10 +54,32 @@ pub enum Restart {
     Supervised,
     /// The machine was started again: nothing is proven.
     Machine,
+    /// As `Process`, with a program of the next version.
+    Upgraded,
     /// Its disk is lost. It will be refused; another node takes its place.
     EmptyDisk,
     /// It does not come back before the faults end.
     Never,
+}
+
+/// An entity that misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patient {
+    /// The worker with this number.
+    Worker(u32),
+    /// The durable entity with this number.
+    Entity(u32),
+}
+
+/// How an entity misbehaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ailment {
+    /// Its turns never end.
+    Hangs,
+    /// Its turns trap.
+    Traps,
+    /// Its turns take that long.
+    Slow(Duration),
 }
 
 /// What goes wrong.
@@ -189,6 +211,19 @@ pub enum FaultKind {
         /// For how long.
         lasts: Duration,
     },
+    /// An entity misbehaves, wherever it runs or on one node.
+    Ailment {
+        /// Which entity.
+        patient: Patient,
+        /// How.
+        how: Ailment,
+        /// Only there.
+        who: Option<Who>,
+        /// How long.
+        lasts: Duration,
+    },
+    /// Whatever lasts ends now.
+    Mend,
     /// Another voter is elected, though nothing is wrong with the one that leads.
     Elect,
     /// The control log behaves otherwise.
@@ -238,13 +273,41 @@ impl FaultKind {
             | Self::Weather { lasts, .. }
             | Self::Twist { lasts, .. }
             | Self::Echo { lasts, .. }
+            | Self::Ailment { lasts, .. }
             | Self::SlowDisk { lasts, .. }
             | Self::LogWeather { lasts, .. } => Some(lasts),
             Self::Crash { .. }
             | Self::CrashAll { .. }
             | Self::ClockRate { .. }
             | Self::WallJump { .. }
+            | Self::Mend
             | Self::Elect
+            | Self::Wish(_) => None,
+        }
+    }
+
+    /// Whom it strikes; of a cut, who is not heard.
+    pub fn who(&self) -> Option<Who> {
+        match *self {
+            Self::Crash { who, .. }
+            | Self::Pause { who, .. }
+            | Self::Stutter { who, .. }
+            | Self::Mute { who, .. }
+            | Self::Deafen { who, .. }
+            | Self::Isolate { who, .. }
+            | Self::Flap { who, .. }
+            | Self::Echo { who, .. }
+            | Self::ClockRate { who, .. }
+            | Self::WallJump { who, .. }
+            | Self::SlowDisk { who, .. } => Some(who),
+            Self::Cut { from, .. } => Some(from),
+            Self::Ailment { who, .. } => who,
+            Self::CrashAll { .. }
+            | Self::Split { .. }
+            | Self::Weather { .. }
+            | Self::Mend
+            | Self::Elect
+            | Self::LogWeather { .. }
             | Self::Wish(_) => None,
         }
     }

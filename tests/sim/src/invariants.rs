@@ -177,8 +177,11 @@ impl Invariants {
         self.repeats.forget(seen.node);
         self.acked.forget(seen.node);
         self.workers.forget(seen.node);
-        let disk = world.nodes.get(&seen.node).map(|there| there.boot.disk);
-        self.commits.forget(seen.node, disk);
+        let there = world.nodes.get(&seen.node);
+        let disk = there.map(|there| there.boot.disk);
+        let sealed = there.map(|there| there.disk.sealed());
+        self.commits
+            .forget(seen.node, disk, sealed.unwrap_or_default());
     }
 
     fn came_in(&mut self, view: &View<'_>) {

@@ -13,6 +13,7 @@
 //!                       └── shrink: the fewest faults that still fail
 //! ```
 
+pub mod chronicle;
 pub mod clock;
 pub mod counters;
 pub mod disk;

@@ -118,9 +118,9 @@ impl Oracle {
     }
 
     /// Everything was listed.
-    pub fn listed(&mut self, entity: &EntityId, serials: &[u64], span: Span) {
+    pub fn listed(&mut self, entity: &EntityId, life: u64, serials: &[u64], span: Span) {
         self.check(entity, |history, losses| {
-            history.listed(serials, span, losses)
+            history.listed(life, serials, span, losses)
         });
         self.check_meaning(entity, serials);
     }

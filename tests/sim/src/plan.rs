@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use entia_protocol::cluster::Settings;
+use entia_protocol::cluster::{Blob, Settings};
 use entia_protocol::{Digest, Durability};
 
 use crate::faults::Fault;
@@ -136,6 +136,8 @@ pub struct WorkPlan {
     pub trap_percent: u32,
     /// The longest turn.
     pub turn_max: Duration,
+    /// Workers have bad days before the faults end: some steps hang, some are slow, some trap.
+    pub moods: bool,
 }
 
 impl SpacePlan {
@@ -158,6 +160,21 @@ impl SpacePlan {
 }
 
 impl Plan {
+    /// How many versions of its components a plan may deploy.
+    pub const VERSIONS: u64 = 3;
+
+    /// The component with this digest, if one of the plan's spaces has it in one of its versions.
+    pub fn component(&self, digest: Digest) -> Option<Blob> {
+        let versions = 1..=Self::VERSIONS;
+        let mut components = versions.flat_map(|version| {
+            let spaces = self.spaces.iter();
+            spaces.map(move |space| SpacePlan::component(space.name, version))
+        });
+        components
+            .find(|bytes| Digest::of(bytes) == digest)
+            .map(Blob::from)
+    }
+
     /// The end of faults, in nanoseconds of true time.
     pub fn faults_until(&self) -> u64 {
         nanos(self.duration)

@@ -8,6 +8,7 @@ use std::sync::{Arc, Once};
 use entia_protocol::cluster::NodeId;
 use entia_protocol::{CallError, Payload};
 
+use crate::chronicle::Chronicle;
 use crate::counters::Counters;
 use crate::faults::FaultKind;
 use crate::invariants::Invariants;
@@ -18,7 +19,7 @@ use crate::story::Trigger;
 use crate::trace::Trace;
 use crate::violation::Violation;
 use crate::work::Workload;
-use crate::world::{Watch, World};
+use crate::world::{CarriedOut, Watch, World};
 
 /// What became of a run.
 #[derive(Debug)]
@@ -43,6 +44,10 @@ pub struct Report {
     pub answers_ok: u64,
     /// The longest time without an answer that is no error, after the first one, in nanoseconds.
     pub longest_gap: u64,
+    /// What happened, if it was to be written down.
+    pub chronicle: Chronicle,
+    /// The triggers that never saw what they waited for, by their number.
+    pub silent: Vec<usize>,
 }
 
 /// Runs a plan.
@@ -63,6 +68,7 @@ struct Watcher {
     work: Workload,
     invariants: Invariants,
     counters: Counters,
+    chronicle: Option<Chronicle>,
     triggers: Vec<Trigger>,
     /// What the triggers want to strike after this step.
     strikes: Vec<FaultKind>,
@@ -91,6 +97,7 @@ impl Simulation {
                 work,
                 invariants,
                 counters: Counters::default(),
+                chronicle: None,
                 triggers: Vec::new(),
                 strikes: Vec::new(),
                 violation: None,
@@ -105,6 +112,12 @@ impl Simulation {
     /// Writes down in words what happens from this true time on.
     pub fn traced_from(mut self, true_time: u64) -> Self {
         self.world.trace = Trace::read_from(true_time);
+        self
+    }
+
+    /// Writes down what a story asks about.
+    pub fn chronicled(mut self) -> Self {
+        self.watcher.chronicle = Some(Chronicle::default());
         self
     }
 
@@ -126,7 +139,14 @@ impl Simulation {
             }
         });
         let watcher = self.watcher;
+        let mut chronicle = watcher.chronicle.unwrap_or_default();
+        chronicle.waits = watcher.work.waits().to_vec();
+        chronicle.strikes = std::mem::take(&mut self.world.strikes);
+        let triggers = watcher.triggers.iter().enumerate();
+        let silent = triggers.filter(|(_, trigger)| !trigger.fired());
         Report {
+            silent: silent.map(|(number, _)| number).collect(),
+            chronicle,
             seed: self.world.plan.seed,
             violation: panicked.or(watcher.violation),
             true_time: self.world.true_time,
@@ -172,17 +192,20 @@ impl Simulation {
 }
 
 impl Watch for Watcher {
-    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> bool {
+    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> CarriedOut {
         self.counters.observe(world, seen);
         if self.violation.is_none() {
             self.violation = self.invariants.after_step(world, seen).err();
         }
-        let mut carried_out = true;
+        let mut carried_out = CarriedOut::All;
         for trigger in &mut self.triggers {
             if let Some(strikes) = trigger.look(world, seen) {
-                carried_out &= !trigger.instead;
+                carried_out = carried_out.min(trigger.carried_out);
                 self.strikes.extend(strikes);
             }
+        }
+        if let Some(chronicle) = &mut self.chronicle {
+            chronicle.observe(world, seen, carried_out);
         }
         carried_out
     }
@@ -195,6 +218,9 @@ impl Watch for Watcher {
         true_time: u64,
     ) {
         self.answers += 1;
+        if let (Some(chronicle), Err(error)) = (&mut self.chronicle, answer.as_ref()) {
+            chronicle.refused(true_time, node, error);
+        }
         if answer.is_ok() {
             self.answers_ok += 1;
             let gap = self.last_ok.map_or(0, |last| true_time - last);

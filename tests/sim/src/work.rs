@@ -56,7 +56,7 @@ pub struct Workload {
     /// Wall clocks go on as they are: timers fire when they should.
     timers_fire: bool,
     audit: Audit,
-    longest: Option<Gap>,
+    waits: Vec<Gap>,
     ready: Vec<(NodeId, OutCall, Ticket)>,
 }
 
@@ -75,6 +75,8 @@ pub struct Gap {
 struct Times {
     faults_until: u64,
     load_until: u64,
+    /// What a client pauses on average.
+    think: u64,
 }
 
 #[derive(Debug)]
@@ -95,6 +97,8 @@ enum Job {
 }
 
 const MS: u64 = 1_000_000;
+/// The pauses of all clients in a run, about. A pause is followed by one call or by several.
+const CALLS: u64 = 700;
 
 impl Gap {
     /// How long, in nanoseconds.
@@ -118,7 +122,7 @@ impl Workload {
         let clients = vec![0; choices.clients(plan.work.clients)];
         let mut agenda = BTreeMap::new();
         for client in 0..clients.len() {
-            let at = random.random_range(0..nanos(plan.work.think).max(1));
+            let at = random.random_range(0..pace(plan, clients.len()));
             agenda.insert((at, client as u64), Job::Think(client));
         }
         let counter = clients.len() as u64 + 1;
@@ -129,6 +133,7 @@ impl Workload {
             times: Times {
                 faults_until: plan.faults_until(),
                 load_until: plan.load_until(),
+                think: pace(plan, clients.len()),
             },
             choices,
             oracle,
@@ -145,7 +150,7 @@ impl Workload {
             promises: Vec::new(),
             timers_fire: !jumps(plan),
             audit: Audit::default(),
-            longest: None,
+            waits: Vec::new(),
             ready: Vec::new(),
         }
     }
@@ -222,7 +227,12 @@ impl Workload {
 
     /// The longest that somebody waited for an append or a read.
     pub fn longest_gap(&self) -> Option<&Gap> {
-        self.longest.as_ref()
+        self.waits.iter().max_by_key(|gap| gap.length())
+    }
+
+    /// How long each append and each read took that was answered.
+    pub fn waits(&self) -> &[Gap] {
+        &self.waits
     }
 
     /// How many operations were answered.
@@ -404,6 +414,13 @@ impl Workload {
         self.counter += 1;
         self.counter
     }
+}
+
+/// What clients pause on average: as the plan says, or longer where that would be so many calls that a run takes long. What is rare
+/// is found by many runs, not by many calls.
+fn pace(plan: &Plan, clients: usize) -> u64 {
+    let least = plan.load_until() * clients as u64 / CALLS;
+    nanos(plan.work.think).max(least).max(1)
 }
 
 /// Whether the plan has a wall clock jump: a timer may then be a day late.

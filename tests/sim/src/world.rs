@@ -58,6 +58,8 @@ pub struct World {
     pub steps: u64,
     /// What happened.
     pub trace: Trace,
+    /// The faults that struck.
+    pub strikes: Vec<Strike>,
     queue: Queue<Pending>,
     /// What the faults that are in force did, by their number.
     effects: BTreeMap<u32, effects::Effect>,
@@ -155,10 +157,32 @@ enum Pending {
     Heal,
 }
 
+/// What of a step's actions is carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CarriedOut {
+    /// Nothing.
+    Nothing,
+    /// What is sent: no entity runs, nothing is written, nobody is answered.
+    Sends,
+    /// Everything.
+    All,
+}
+
+/// A fault that struck.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Strike {
+    /// When, in true time.
+    pub at: u64,
+    /// What.
+    pub kind: FaultKind,
+    /// Whom.
+    pub node: Option<NodeId>,
+}
+
 /// Who looks at what happens.
 pub trait Watch {
-    /// After each step. See [`Observation`]. Whether the actions are to be carried out: not, if the process is killed with them.
-    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> bool;
+    /// After each step. See [`Observation`]. What of the actions is to be carried out: not all, if the process is killed with them.
+    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> CarriedOut;
     /// A client's call was answered.
     fn answered(
         &mut self,
@@ -194,6 +218,7 @@ impl World {
             stepped: None,
             steps: 0,
             trace: Trace::hashed(),
+            strikes: Vec::new(),
             queue: Queue::new(),
             effects: BTreeMap::new(),
             next_fault: 0,
@@ -258,9 +283,10 @@ impl World {
     }
 
     /// Hands a client's call to a node, now. Its deadline is in true time: clients have no clock of the node's.
-    pub fn call(&mut self, node: NodeId, call: OutCall, ticket: Ticket, watch: &mut dyn Watch) {
+    pub fn call(&mut self, node: NodeId, mut call: OutCall, ticket: Ticket, watch: &mut dyn Watch) {
         match self.nodes.get(&node) {
             Some(there) if there.alive => {
+                call.deadline = there.clock.instant(call.deadline.0);
                 self.give(node, Input::Call { call, ticket }, watch);
             }
             // Nobody listens there: the client's connection is refused.
@@ -397,6 +423,9 @@ fn boot(cluster: ClusterId, node: NodeId, zones: u64, seed: u64) -> Boot {
 impl Restart {
     /// Whether another process can prove by its lock that this one is gone.
     fn proves(self) -> bool {
-        matches!(self, Self::Process | Self::Supervised | Self::Never)
+        matches!(
+            self,
+            Self::Process | Self::Supervised | Self::Upgraded | Self::Never
+        )
     }
 }

@@ -23,14 +23,15 @@ use entia_protocol::cluster::NodeId;
 use entia_sim::faults::{FaultKind, Restart, Who, Wish};
 use entia_sim::row::{Row, Twist};
 
-use script::Script;
+use script::{Calls, Script};
 use stage::{Ending, Story};
 
 /// Nothing but calls.
 const CALM: Story = Story {
     happens: &[],
     when: None,
-    deadly: false,
+    lag_ms: 5,
+    calls: Calls::All,
 };
 
 /// Shards move to where they were not, and one back.
@@ -49,14 +50,16 @@ const MOVES: Story = Story {
 const TARGET_DIES: Story = Story {
     when: Some(("BeginHandoff", gone(4, 500, Restart::Process))),
     happens: &[(1_500, FaultKind::Wish(Wish::Move(1, NodeId(4))))],
-    deadly: true,
+    calls: Calls::Durable,
+    ..CALM
 };
 
 /// The node that shards move away from dies while they do, and nobody proves it.
 const SOURCE_DIES: Story = Story {
     when: Some(("InstallQuery", gone(4, 3_000, Restart::Machine))),
     happens: &[(1_500, FaultKind::Wish(Wish::Move(3, NodeId(1))))],
-    deadly: true,
+    calls: Calls::Durable,
+    ..CALM
 };
 
 /// Two nodes join: the cluster has observers then.
@@ -71,7 +74,7 @@ const JOINS: Story = Story {
 /// A node comes back with another disk, and is refused.
 const DISK_LOST: Story = Story {
     happens: &[(1_000, gone(5, 700, Restart::EmptyDisk))],
-    deadly: true,
+    calls: Calls::Durable,
     ..CALM
 };
 
@@ -102,7 +105,7 @@ const REDEPLOYS: Story = Story {
 /// A node dies, and nobody proves it.
 const DIES: Story = Story {
     happens: &[(1_500, gone(5, 3_000, Restart::Machine))],
-    deadly: true,
+    calls: Calls::Durable,
     ..CALM
 };
 
@@ -115,7 +118,67 @@ const SLEEPS: Story = Story {
             lasts: ms(3_000),
         },
     )],
-    deadly: true,
+    calls: Calls::Durable,
+    ..CALM
+};
+
+/// A node does not hear the others for longer than its lease, nor they it.
+const CUT_OFF: Story = Story {
+    happens: &[(
+        1_500,
+        FaultKind::Isolate {
+            who: Who::Node(NodeId(5)),
+            lasts: ms(3_000),
+        },
+    )],
+    calls: Calls::Durable,
+    ..CALM
+};
+
+/// As [`MOVES`], and what moves takes its time: calls come too late.
+const MOVES_SLOWLY: Story = Story {
+    happens: &[
+        (0, slowly(Row::Transfer, 250)),
+        (1_000, FaultKind::Wish(Wish::Move(0, NodeId(3)))),
+        (1_500, FaultKind::Wish(Wish::Move(1, NodeId(4)))),
+        (1_800, FaultKind::Wish(Wish::Move(2, NodeId(5)))),
+        (2_000, FaultKind::Wish(Wish::Add)),
+    ],
+    ..CALM
+};
+
+/// The node that shards move away from dies before it has shipped everything.
+const SHIPPER_DIES: Story = Story {
+    when: Some(("BeginHandoff", gone(4, 3_000, Restart::Machine))),
+    ..SOURCE_DIES
+};
+
+/// A node dies where entries come late: for a while nobody seems to own its shards.
+const DIES_UNHEARD: Story = Story {
+    lag_ms: 400,
+    ..DIES
+};
+
+/// A node has had a shard, and hears again that it is to serve it.
+const STARTS_AGAIN: Story = Story {
+    happens: &[
+        (
+            500,
+            FaultKind::Echo {
+                who: Who::Node(NodeId(3)),
+                lasts: ms(4_000),
+            },
+        ),
+        (1_000, FaultKind::Wish(Wish::Move(0, NodeId(3)))),
+        (2_500, FaultKind::Wish(Wish::Move(0, NodeId(1)))),
+    ],
+    ..CALM
+};
+
+/// Calls take so long that entities wait for each other in a circle.
+const CIRCLES: Story = Story {
+    happens: &[(0, slowly(Row::Calls, 250))],
+    calls: Calls::Circles,
     ..CALM
 };
 
@@ -130,6 +193,14 @@ const fn gone(node: u64, down_ms: u64, restart: Restart) -> FaultKind {
         who: Who::Node(NodeId(node)),
         down: ms(down_ms),
         restart,
+    }
+}
+
+const fn slowly(row: Row, by_ms: u64) -> FaultKind {
+    FaultKind::Twist {
+        row,
+        twist: Twist::Delayed(ms(by_ms)),
+        lasts: ms(8_000),
     }
 }
 
@@ -164,7 +235,7 @@ const fn twists(row: Row) -> [Twist; 4] {
 }
 
 fn check(case: &Case) {
-    let expected = Script::new(!case.story.deadly).expected;
+    let expected = Script::new(case.story.calls).expected;
     let plain = case.story.play(None);
     println!("plain: {:?}", plain.handled);
     assert_eq!(plain.violation, None);
@@ -191,35 +262,12 @@ fn check(case: &Case) {
 fn look() {
     let only = std::env::var("ROW").unwrap_or_default();
     for (name, row, story) in [
-        ("join", Row::Join, JOINS),
-        ("joinlost", Row::Join, DISK_LOST),
-        ("lease", Row::Lease, CALM),
-        ("home", Row::Home, DIES),
-        ("start", Row::Start, ELECTS),
-        ("start", Row::Start, DIES),
-        ("meta", Row::Meta, JOINS),
-        ("notice", Row::Notice, ELECTS),
-        ("notice", Row::Notice, SLEEPS),
-        ("handoff", Row::Handoff, MOVES),
-        ("handoffjoin", Row::Handoff, JOINS),
-        ("moved", Row::Moved, MOVES),
-        ("transfer", Row::Transfer, MOVES),
-        ("transfertd", Row::Transfer, TARGET_DIES),
-        ("transfersd", Row::Transfer, SOURCE_DIES),
-        ("release", Row::Release, MOVES),
-        ("release", Row::Release, TARGET_DIES),
-        ("entities", Row::Entities, CALM),
-        ("entities", Row::Entities, MOVES),
-        ("workers", Row::Workers, SCALES),
-        ("waits", Row::Waits, CALM),
-        ("components", Row::Components, REDEPLOYS),
-        ("journal", Row::Journal, DIES),
-        ("journal", Row::Journal, DISK_LOST),
-        ("journal", Row::Journal, SLEEPS),
-        ("leaving", Row::Leaving, LEAVES),
-        ("calls", Row::Calls, MOVES),
-        ("calls", Row::Calls, DIES),
-        ("calls", Row::Calls, LEAVES),
+        ("home", Row::Home, DIES_UNHEARD),
+        ("moved", Row::Moved, MOVES_SLOWLY),
+        ("transfersd", Row::Transfer, SHIPPER_DIES),
+        ("start", Row::Start, STARTS_AGAIN),
+        ("waits", Row::Waits, CIRCLES),
+        ("journal", Row::Journal, CUT_OFF),
     ] {
         if !name.contains(&only) { continue }
         println!("=== {name}");

@@ -99,6 +99,13 @@ impl World {
         serde_json::from_slice(&text).expect("results are JSON")
     }
 
+    /// How many messages an entity has to deliver, if the node answers.
+    pub(crate) async fn waiting(&self, entity: &EntityId) -> Option<u64> {
+        let client = self.client.borrow().clone();
+        let seen = client.inspect(entity).await;
+        seen.ok().map(|seen| seen.sends_pending)
+    }
+
     /// Calls without caring how it ends.
     pub(crate) async fn provoke(&self, entity: &EntityId, method: &str, arguments: &Value) {
         let (client, options) = (self.client.borrow().clone(), CallOptions::default());

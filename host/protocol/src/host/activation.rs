@@ -156,7 +156,13 @@ impl Host {
     pub(super) fn mail(&mut self, cx: &Context<'_>, place: &Place, mail: Mail) -> Result<(), Mail> {
         let bounds = &cx.settings.bounds;
         let here = self.activation(place).is_some();
-        if !here && self.activations >= bounds.activations_max && !self.make_room(cx) {
+        // Workers always run: they neither wait for room nor take it from entities.
+        let worker = self
+            .shards
+            .get(&place.shard)
+            .is_some_and(|shard| shard.worker.is_some());
+        let full = !worker && self.activations >= bounds.activations_max;
+        if !here && full && !self.make_room(cx) {
             return Err(mail);
         }
         let Some(shard) = self.shards.get_mut(&place.shard) else {
@@ -166,7 +172,7 @@ impl Host {
             let entity = place.entity.clone();
             shard.activations.insert(entity, Activation::new());
             shard.unsettled += 1;
-            self.activations += 1;
+            self.activations += usize::from(!worker);
             self.schedule.loads.push_back(place.clone());
         }
         let Some(activation) = shard.activations.get_mut(&place.entity) else {

@@ -66,7 +66,7 @@ impl Host {
             return;
         };
         shard.unsettled -= usize::from(activation.settled.is_none());
-        self.activations -= 1;
+        self.activations -= usize::from(shard.worker.is_none());
         if let Some(record) = activation.record.filter(|_| activation.dirty) {
             let shard = place.shard;
             let stash = journal::Request::Stash { shard, record };

@@ -295,7 +295,9 @@ impl Host {
         let Some(mut shard) = self.shards.remove(&id) else {
             return;
         };
-        self.activations -= shard.activations.len();
+        if shard.worker.is_none() {
+            self.activations -= shard.activations.len();
+        }
         for (entity, activation) in std::mem::take(&mut shard.activations) {
             if let Some((turn, _)) = activation.running() {
                 self.turns.remove(&turn);

@@ -26,8 +26,11 @@ pub(super) struct Worker {
     entity: EntityId,
     /// When its next step is due; none while one is queued or runs.
     due: Option<Instant>,
-    /// When the step that is queued or runs has taken too long.
+    /// When the step that is queued or runs is looked at: it has taken too long, or, if it runs, the lease under which it began, or
+    /// was last looked at, is over.
     stuck: Option<Instant>,
+    /// When it has taken too long.
+    patience: Instant,
     /// In a row.
     failures: u32,
     health: Option<WorkerHealth>,
@@ -43,6 +46,7 @@ impl Worker {
             entity: EntityId::new(set.clone(), &number.to_string()).ok()?,
             due: Some(now),
             stuck: None,
+            patience: now,
             failures: 0,
             health: None,
             reports: 0,
@@ -126,7 +130,10 @@ impl Host {
         self.judge(cx, id, WorkerHealth::Running);
     }
 
-    /// A step, begun or due, takes too long. What is not the worker's doing is not held against it.
+    /// A step, begun or due, takes too long, or goes on without a lease. What is not the worker's doing is not held against it.
+    ///
+    /// Calls that run when the lease ends may run on, since nobody hears of it; a worker acts by itself, so that its step must be over
+    /// before another node begins one.
     pub(super) fn step_stuck(&mut self, cx: &Context<'_>, id: ShardId, at: Instant) {
         let Some((place, worker, _)) = self.worker(id) else {
             return;
@@ -134,9 +141,19 @@ impl Host {
         if worker.stuck != Some(at) {
             return;
         }
+        let patience = worker.patience;
         let running = self.activation(&place).and_then(|a| a.running()).is_some();
-        if !running || !cx.leased() {
+        if !running {
             return self.watch(cx, id);
+        }
+        if !cx.leased() {
+            self.interrupt(cx, &place);
+            self.step_at(id, cx.now.instant);
+            self.step(cx, id);
+            return self.go_on(cx, &place);
+        }
+        if cx.now.instant < patience {
+            return self.watch_until(cx, id, patience);
         }
         self.interrupt(cx, &place);
         self.step_failed(cx, id);
@@ -276,8 +293,22 @@ impl Host {
     }
 
     fn watch(&mut self, cx: &Context<'_>, id: ShardId) {
-        let at = cx.now.instant + cx.settings.timing.worker;
+        let patience = cx.now.instant + cx.settings.timing.worker;
+        self.watch_until(cx, id, patience);
+    }
+
+    fn watch_until(&mut self, cx: &Context<'_>, id: ShardId, patience: Instant) {
+        let Some((place, _, _)) = self.worker(id) else {
+            return;
+        };
+        let running = self.activation(&place).and_then(|a| a.running()).is_some();
+        let at = if running {
+            patience.min(cx.lease_until)
+        } else {
+            patience
+        };
         if let Some((_, worker, schedule)) = self.worker(id) {
+            worker.patience = patience;
             schedule.set(&mut worker.stuck, Some(at), Timer::Stuck(id));
         }
     }

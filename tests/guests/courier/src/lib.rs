@@ -1,6 +1,7 @@
 //! An entity for tests: sends, sets timers, and remembers what came. It imports `send` and `timers`, and so runs on a plain
 //! thread.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use entia_sdk::prelude::*;
@@ -12,7 +13,31 @@ pub struct Courier {
     fires: Vec<String>,
     refuses: bool,
     sent: u64,
-    delivered: u64,
+    heard: Heard,
+}
+
+/// What a courier was told as a member of chat rooms, in which each author counts what it says from 1.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Heard {
+    /// How much it was told.
+    pub messages: u64,
+    /// The number that came last from each author in each room.
+    pub last: BTreeMap<String, u64>,
+    /// The first of those that did not follow the one before.
+    pub out_of_turn: Vec<OutOfTurn>,
+}
+
+/// A message whose number is not the next one: something is missing, or came twice.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct OutOfTurn {
+    /// The room and the author.
+    pub from: String,
+    /// The number that had come before.
+    pub last: u64,
+    /// The number that came.
+    pub came: u64,
+    /// When it came, in milliseconds since 1970.
+    pub at_ms: u64,
 }
 
 #[derive(Serialize)]
@@ -77,15 +102,28 @@ impl Courier {
         self.sent
     }
 
-    /// As a member of a chat room: counts what was said.
-    pub fn deliver(&mut self, room: String, author: String, text: String) {
-        let _ = (room, author, text);
-        self.delivered += 1;
+    /// As a member of a chat room whose authors say nothing but numbers.
+    pub fn deliver(&mut self, ctx: &mut Context, room: String, author: String, text: String) {
+        self.heard.messages += 1;
+        let from = format!("{room} {author}");
+        let came = text.parse().unwrap_or_default();
+        let last = self.heard.last.insert(from.clone(), came);
+        let last = last.unwrap_or_default();
+        if came != last + 1 && self.heard.out_of_turn.len() < OUT_OF_TURN_MAX {
+            let at_ms = ctx.now_ms();
+            let out_of_turn = &mut self.heard.out_of_turn;
+            out_of_turn.push(OutOfTurn {
+                from,
+                last,
+                came,
+                at_ms,
+            });
+        }
     }
 
-    /// How much was said in the rooms of which it is a member.
-    pub fn delivered(&self) -> u64 {
-        self.delivered
+    /// What was said in the rooms of which it is a member.
+    pub fn heard(&self) -> Heard {
+        self.heard.clone()
     }
 
     /// From now on no parcel is taken.
@@ -146,6 +184,9 @@ impl Courier {
         Ok(())
     }
 }
+
+/// What is kept of what went wrong: a courier's state is written with every message.
+const OUT_OF_TURN_MAX: usize = 50;
 
 /// Why a courier refuses.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

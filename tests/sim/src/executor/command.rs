@@ -63,6 +63,8 @@ pub enum Answer {
     },
     /// Everything that is there.
     Listing {
+        /// The list's name.
+        life: u64,
         /// All serials, oldest first.
         serials: Vec<u64>,
         /// Of a worker: how many steps it has counted.

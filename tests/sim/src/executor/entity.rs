@@ -53,12 +53,13 @@ const RETRY_MS: u64 = 200;
 
 impl Entity {
     /// Takes up what is stored; nothing if it cannot be read.
-    pub fn restore(id: EntityId, record: Option<&Record>) -> Option<Self> {
+    pub fn restore(id: EntityId, record: Option<&Record>, draw: u32) -> Option<Self> {
         let mut state = match record {
             Some(record) => State::decode(&record.bytes.0)?,
             None => State::default(),
         };
         state.deleted = record.is_some_and(|record| record.deleted);
+        state.draw = draw;
         Some(Self {
             id,
             state,
@@ -308,7 +309,7 @@ impl Entity {
     ) -> Ending {
         let serials = &self.state.serials;
         let own = Place {
-            life: serials.first().copied().unwrap_or(serial),
+            life: self.state.life(serial),
             position: serials.len() as u64 + 1,
             previous: serials.last().copied().unwrap_or(0),
         };
@@ -338,11 +339,15 @@ impl Entity {
     }
 
     fn life(&self) -> u64 {
-        self.state.serials.first().copied().unwrap_or(0)
+        if self.state.serials.is_empty() {
+            return 0;
+        }
+        self.state.life(0)
     }
 
     fn listing(&self) -> Answer {
         Answer::Listing {
+            life: self.life(),
             serials: self.state.serials.clone(),
             ticks: self.state.head.ticks,
         }

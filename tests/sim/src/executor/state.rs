@@ -24,12 +24,16 @@ pub(super) struct State {
     pub(super) window: IdempotencyWindow,
     /// Deleted, and nothing has come since.
     pub(super) deleted: bool,
+    /// What a list that begins here is told apart by.
+    pub(super) draw: u32,
     log: Vec<u8>,
 }
 
 /// The part of the state that changes in place.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(super) struct Head {
+    /// Drawn where the list began: a list that is lost may begin anew with the same serial.
+    pub(super) born: u32,
     /// Of a worker: its steps.
     pub(super) ticks: u64,
     /// Messages that are not delivered, in the order of their promise.
@@ -105,6 +109,9 @@ impl State {
         let entry = Logged { serial, command };
         self.write(&entry);
         if let Some(serial) = serial {
+            if self.serials.is_empty() {
+                self.head.born = self.draw;
+            }
             self.serials.push(serial);
             self.deleted = false;
         }
@@ -113,6 +120,15 @@ impl State {
         {
             self.rewrite();
         }
+    }
+
+    /// The name of the list: where it began, and with what. `first` is what it begins with if it is empty.
+    pub(super) fn life(&self, first: u64) -> u64 {
+        let (born, first) = match self.serials.first() {
+            Some(&first) => (self.head.born, first),
+            None => (self.draw, first),
+        };
+        u64::from(born) << 32 | (first & 0xffff_ffff)
     }
 
     /// Forgets everything but the commands, which may still be repeated.

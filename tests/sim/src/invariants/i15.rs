@@ -142,8 +142,9 @@ impl Commits {
         Ok(())
     }
 
-    /// The node's process is another one. What was on its way to the disk is lost; with another disk, everything.
-    pub(super) fn forget(&mut self, node: NodeId, number: Option<u64>) {
+    /// The node's process is another one. What was on its way to the disk may be lost, `sealed` says what was not; with another disk,
+    /// everything is.
+    pub(super) fn forget(&mut self, node: NodeId, number: Option<u64>, sealed: BTreeSet<LedgerId>) {
         let disk = self.disks.entry(node).or_default();
         disk.writing.clear();
         disk.appends.clear();
@@ -151,6 +152,7 @@ impl Commits {
             *disk = Disk::default();
         }
         disk.number = number;
+        disk.sealed.extend(sealed);
     }
 }
 

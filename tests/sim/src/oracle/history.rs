@@ -11,7 +11,7 @@ use crate::executor::Place;
 #[derive(Debug)]
 pub(super) struct History {
     durability: Durability,
-    /// By name, the first serial.
+    /// By name: the first serial in the low half, and what was drawn where the list began in the high half.
     lives: BTreeMap<u64, Life>,
     /// (older, newer): something of the newer was asked for when the older had answered.
     order: BTreeSet<(u64, u64)>,
@@ -83,13 +83,14 @@ impl History {
 
     pub(super) fn listed(
         &mut self,
+        name: u64,
         serials: &[u64],
         span: Span,
         losses: &mut Vec<Gap>,
     ) -> Result<(), Broken> {
-        let Some(&name) = serials.first() else {
+        if serials.is_empty() {
             return self.empty(span, losses);
-        };
+        }
         self.touch(name, span, losses)?;
         let life = self.life(name);
         let length = serials.len() as u64;
@@ -234,9 +235,9 @@ impl History {
 impl Life {
     fn new(name: u64) -> Self {
         Self {
-            slots: vec![name],
+            slots: vec![name & 0xffff_ffff],
             reached: vec![u64::MAX],
-            places: BTreeMap::from([(name, 1)]),
+            places: BTreeMap::from([(name & 0xffff_ffff, 1)]),
             first_answer: u64::MAX,
             last_issue: 0,
             ended: None,

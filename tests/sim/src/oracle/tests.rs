@@ -36,7 +36,10 @@ fn judge(durability: Durability, history: &[(u64, u64, Told)]) -> (Option<&'stat
                 };
                 oracle.appended(&entity(), *serial, &place, span);
             }
-            Listed(serials) => oracle.listed(&entity(), serials, span),
+            Listed(serials) => {
+                let life = serials.first().copied().unwrap_or_default();
+                oracle.listed(&entity(), life, serials, span);
+            }
             Deleted(life, length) => {
                 oracle.deleting(&entity());
                 oracle.forgotten(&entity(), *life, *length, span);
@@ -170,7 +173,7 @@ fn what_nobody_may_see_is_noticed() {
             issued: 0,
             answered: 1,
         };
-        oracle.listed(&entity(), &[serial], span);
+        oracle.listed(&entity(), serial, &[serial], span);
         oracle.violation().map(|violation| violation.invariant)
     };
     assert_eq!(judge(1, true), None);
@@ -191,9 +194,9 @@ fn where_leases_lie_only_what_is_durable_counts() {
         issued,
         answered: issued + 1,
     };
-    oracle.listed(&entity(), &[1, 2], span(0));
-    oracle.listed(&entity(), &[1], span(5));
+    oracle.listed(&entity(), 1, &[1, 2], span(0));
+    oracle.listed(&entity(), 1, &[1], span(5));
     assert_eq!(oracle.violation(), None, "stale, and that may be");
-    oracle.listed(&entity(), &[1, 3], span(7));
+    oracle.listed(&entity(), 1, &[1, 3], span(7));
     assert_eq!(oracle.violation().map(|v| v.invariant), Some("I6"));
 }

@@ -165,6 +165,7 @@ impl Plan {
                 delete_percent: 2,
                 trap_percent: 1,
                 turn_max: ms(5),
+                moods: true,
             },
         }
     }
@@ -200,7 +201,8 @@ fn settings(rng: &mut Rng) -> Settings {
     bounds.page_max = seeded::pick(rng, &[2, 16, 256]);
     bounds.delta_max = seeded::pick(rng, &[3, 256, 256]);
     bounds.loading_max = seeded::pick(rng, &[1, 256]);
-    bounds.activations_max = seeded::pick(rng, &[4, 10_000, 10_000]);
+    // All workers may be on one node, and chains need both ends in memory.
+    bounds.activations_max = seeded::pick(rng, &[40, 10_000, 10_000]);
     bounds.handoffs_max = seeded::pick(rng, &[1, 64]);
     settings.timing.idle = ms(seeded::pick(rng, &[200, 2_000, 60_000]));
     settings.timing.readmit = ms(seeded::pick(rng, &[1_000, 5_000]));

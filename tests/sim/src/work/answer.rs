@@ -8,7 +8,6 @@ use super::promise::Promise;
 use super::{Gap, Job, MS, Workload};
 use crate::executor::{Answer, Command};
 use crate::oracle::Span;
-use crate::plan::nanos;
 
 impl Workload {
     pub(super) fn succeeded(&mut self, attempt: &Attempt, payload: &Payload, now: u64) {
@@ -22,18 +21,11 @@ impl Workload {
         };
         let simple = matches!(operation.command, Command::Append { .. } | Command::Read);
         if first && simple {
-            let gap = Gap {
+            self.waits.push(Gap {
                 entity: operation.entity.clone(),
                 issued: span.issued,
                 answered: now,
-            };
-            if self
-                .longest
-                .as_ref()
-                .is_none_or(|longest| longest.length() < gap.length())
-            {
-                self.longest = Some(gap);
-            }
+            });
         }
         self.judge(attempt, payload, span);
         if was_open {
@@ -69,8 +61,8 @@ impl Workload {
                 self.oracle.appended(other, *theirs, &nested, span);
                 self.oracle.appended(entity, *serial, &own, span);
             }
-            (Command::Read, Some(Answer::Listing { serials, .. })) => {
-                self.oracle.listed(entity, &serials, span);
+            (Command::Read, Some(Answer::Listing { life, serials, .. })) => {
+                self.oracle.listed(entity, life, &serials, span);
                 if operation.asker == Asker::Auditor {
                     self.audit.unread.remove(entity);
                     self.audit.listings.insert(entity.clone(), serials);
@@ -133,8 +125,7 @@ impl Workload {
         if let Asker::Client(client) = self.operations[number].asker {
             self.clients[client] -= 1;
             if self.clients[client] == 0 {
-                let think = nanos(self.plan.think).max(1);
-                let pause = self.random.random_range(0..2 * think);
+                let pause = self.random.random_range(0..2 * self.times.think);
                 self.schedule(now + pause, Job::Think(client));
             }
         }

@@ -1,10 +1,11 @@
 //! What a fault does while it is in force, so that it can be taken back.
 
 use entia_protocol::cluster::{Message, NodeId, Peer};
+use entia_protocol::{EntityId, KindName};
 
 use super::{MILLISECOND, Pending, World};
-use crate::faults::{FaultKind, Who};
-use crate::plan::nanos;
+use crate::faults::{Ailment, FaultKind, Patient, Who};
+use crate::plan::{SpacePlan, nanos};
 use crate::seeded;
 
 /// The messages that an echo repeats, at most.
@@ -19,6 +20,8 @@ pub(super) struct Effect {
     pub(super) pauses: Option<NodeId>,
     /// The node whose disk it makes slow.
     pub(super) slows: Option<NodeId>,
+    /// The entities that misbehave, and where.
+    pub(super) ails: Vec<(NodeId, EntityId)>,
     /// The node that hears again what it heard.
     pub(super) echoes: Option<NodeId>,
     /// What it heard.
@@ -127,6 +130,9 @@ impl World {
                 effect.cuts = self.around(who, true, true);
             }
             FaultKind::Split { side, bridge, .. } => effect.cuts = self.split(side, bridge),
+            FaultKind::Ailment {
+                patient, how, who, ..
+            } => effect.ails = self.ail(patient, how, who),
             FaultKind::Echo { who, .. } => effect.echoes = self.who(who),
             FaultKind::Weather { network, .. } => self.net.begin_weather(fault, network),
             FaultKind::Twist { row, twist, .. } => self.net.begin_twist(fault, row, twist),
@@ -140,6 +146,25 @@ impl World {
             _ => {}
         }
         effect
+    }
+
+    /// An entity misbehaves from now on: there, or everywhere.
+    fn ail(&mut self, patient: Patient, how: Ailment, who: Option<Who>) -> Vec<(NodeId, EntityId)> {
+        let (kind, number) = match patient {
+            Patient::Worker(number) => (SpacePlan::WORKER, number),
+            Patient::Entity(number) => (SpacePlan::DURABLE, number),
+        };
+        let kind = KindName::new(kind).expect("plans name kinds well");
+        let entity = EntityId::new(kind, &number.to_string()).expect("a short key");
+        let only = who.map(|who| self.who(who));
+        let mut ails = Vec::new();
+        for (&id, there) in &mut self.nodes {
+            if only.is_none_or(|only| only == Some(id)) {
+                there.executor.ails(entity.clone(), how);
+                ails.push((id, entity.clone()));
+            }
+        }
+        ails
     }
 
     fn switch_on(&mut self, effect: &Effect) {
@@ -160,6 +185,11 @@ impl World {
         }
         if let Some(there) = effect.slows.and_then(|id| self.nodes.get_mut(&id)) {
             there.disk.end_slow(fault);
+        }
+        for (id, entity) in &effect.ails {
+            if let Some(there) = self.nodes.get_mut(id) {
+                there.executor.well(entity);
+            }
         }
         self.net.end_weather(fault);
         self.net.end_twist(fault);

@@ -221,6 +221,9 @@ impl SimNode {
         if !restart.proves() {
             boot.machine += 1;
         }
+        if restart == Restart::Upgraded {
+            boot.version += 1;
+        }
         if restart == Restart::Machine {
             self.clock.reboot(true_time);
         }

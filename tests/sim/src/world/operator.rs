@@ -1,10 +1,8 @@
 //! What an operator wants, asked of the coordinator until it is so.
 
-use std::sync::Arc;
-
-use entia_protocol::KindName;
-use entia_protocol::cluster::{Blob, NodeId};
+use entia_protocol::cluster::NodeId;
 use entia_protocol::control::Status;
+use entia_protocol::{Digest, KindName};
 
 use super::{MILLISECOND, Pending, Watch, World};
 use crate::faults::{Restart, Wish};
@@ -85,28 +83,30 @@ impl World {
         let Some(leader) = self.log.leader.filter(|&id| self.awake(id)) else {
             return;
         };
-        if let Wish::Redeploy(version) = wish {
-            self.upload(leader, version);
-        }
         for request in self.requests(wish) {
+            if let Request::Deploy { component, .. } | Request::Scale { component, .. } = &request {
+                self.upload(*component);
+            }
             self.later(leader, MILLISECOND, Event::Request(request));
         }
     }
 
-    /// Code is on the coordinator's disk, and on another one in case that is lost, before it is deployed. The others fetch it.
-    fn upload(&mut self, leader: NodeId, version: u64) {
-        let mut others = self.nodes.keys().copied();
-        let other = others.find(|&id| id != leader && self.awake(id));
-        let plan = Arc::clone(&self.plan);
-        for id in std::iter::once(leader).chain(other) {
-            for space in &plan.spaces {
-                let digest = space.digest(version);
-                let components = &mut self.node_mut(id).disk.components;
-                if !components.contains_key(&digest) {
-                    let bytes = SpacePlan::component(space.name, version);
-                    components.insert(digest, Blob::from(bytes));
-                    self.later(id, MILLISECOND, Event::ComponentStored(digest));
-                }
+    /// Two nodes get a component before it is deployed: the only copy must not be lost with a disk.
+    fn upload(&mut self, digest: Digest) {
+        let Some(bytes) = self.plan.component(digest) else {
+            return;
+        };
+        let ids = self.nodes.keys().copied().filter(|&id| self.awake(id));
+        let two: Vec<_> = ids.take(2).collect();
+        for id in two {
+            let there = self.nodes.get_mut(&id).expect("it was listed");
+            if there
+                .disk
+                .components
+                .insert(digest, bytes.clone())
+                .is_none()
+            {
+                self.later(id, 0, Event::ComponentStored(digest));
             }
         }
     }

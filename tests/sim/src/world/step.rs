@@ -2,7 +2,7 @@
 
 use entia_protocol::cluster::{Home, Index, Message, NodeId, Peer, TurnId};
 
-use super::{Input, MILLISECOND, Pending, Watch, World};
+use super::{CarriedOut, Input, MILLISECOND, Pending, Watch, World};
 use crate::net::Fate;
 use crate::node::{Action, Event, ExecutorAction, Ticket};
 use crate::observation::{Cause, Observation};
@@ -40,9 +40,7 @@ impl World {
                 let message = &message;
                 self.observe(id, Cause::Message { from, message }, watch);
             }
-            Input::Call { mut call, ticket } => {
-                // Clients name it in true time.
-                call.deadline = there.clock.instant(call.deadline.0);
+            Input::Call { call, ticket } => {
                 node.handle_call(call, ticket, now);
                 self.observe(id, Cause::Call { ticket }, watch);
             }
@@ -91,8 +89,10 @@ impl World {
             cause,
             actions: &actions,
         };
-        if watch.after_step(self, &seen) {
-            for action in actions {
+        let carried_out = watch.after_step(self, &seen);
+        for action in actions {
+            let sends = matches!(action, Action::Send { .. });
+            if carried_out == CarriedOut::All || sends && carried_out == CarriedOut::Sends {
                 self.carry_out(id, action, watch);
             }
         }
@@ -284,7 +284,7 @@ impl World {
         self.queue.push(due, Pending::Disk { node: id, life });
     }
 
-    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
+    fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
         self.nodes.get_mut(&id).expect("nodes are never forgotten")
     }
 

@@ -3,7 +3,7 @@
 use entia_protocol::cluster::{NodeId, ShardId};
 use entia_protocol::control::Ownership;
 
-use super::{Pending, Watch, World};
+use super::{Pending, Strike, Watch, World};
 use crate::faults::{At, Fault, FaultKind, Restart, Who, Wish};
 use crate::plan::{SpacePlan, nanos};
 use crate::seeded;
@@ -32,6 +32,11 @@ impl World {
         self.trace
             .line(self.true_time, || format!("FAULT {kind:?}"));
         self.trace.mix([self.true_time, 0, 60, self.steps]);
+        self.strikes.push(Strike {
+            at: self.true_time,
+            kind,
+            node: kind.who().and_then(|who| self.who(who)),
+        });
         match kind {
             FaultKind::Crash { who, down, restart } => {
                 if let Some(id) = self.who(who) {
@@ -64,6 +69,7 @@ impl World {
                 }
             }
             FaultKind::Elect => self.elect_another(),
+            FaultKind::Mend => self.end_all_effects(),
             FaultKind::Wish(wish) => self.wish(wish),
             _ => self.begin_effect(kind),
         }
@@ -94,7 +100,7 @@ impl World {
     }
 
     /// Whom a fault is about.
-    pub(super) fn who(&self, who: Who) -> Option<NodeId> {
+    pub fn who(&self, who: Who) -> Option<NodeId> {
         match who {
             Who::Node(id) => Some(id),
             Who::Coordinator => self.log.leader,
@@ -107,7 +113,7 @@ impl World {
     }
 
     /// The shard of a space with this number.
-    pub(super) fn shard(&self, name: &str, number: u32) -> Option<ShardId> {
+    pub fn shard(&self, name: &str, number: u32) -> Option<ShardId> {
         let mut spaces = self.log.state.spaces.iter();
         let (&space, _) = spaces.find(|(_, space)| space.name.as_str() == name)?;
         Some(ShardId { space, number })
@@ -131,9 +137,26 @@ impl World {
         if !self.nodes.get(&id).is_some_and(|there| there.alive) {
             return;
         }
+        let restart = match restart {
+            Restart::EmptyDisk if !self.all_disks_are_there() => Restart::Machine,
+            restart => restart,
+        };
         self.kill(id, restart, watch);
         if restart != Restart::Never {
             self.queue.push(self.true_time + down, Pending::Start(id));
         }
+    }
+
+    /// Whether all that counts on a disk still is on it. Who loses another one before the first is made up for, loses states and
+    /// votes: nobody promises otherwise.
+    fn all_disks_are_there(&self) -> bool {
+        let state = &self.log.state;
+        let is_there = |node: NodeId, disk: u64| {
+            let there = self.nodes.get(&node);
+            there.is_some_and(|there| there.boot.disk == disk && !there.gone)
+        };
+        let mut replicas = state.ledgers.values().flat_map(|ledger| &ledger.replicas);
+        let kept = replicas.all(|replica| is_there(replica.node, replica.disk));
+        kept && self.log.replicas.values().all(|replica| !replica.lost)
     }
 }

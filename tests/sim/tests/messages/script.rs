@@ -28,6 +28,17 @@ pub(crate) enum Thread {
 /// What is in an entity: by thread, because threads mix as they like.
 pub(crate) type List = BTreeMap<Thread, Vec<u64>>;
 
+/// What clients do in a story.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Calls {
+    /// Everything, of everybody.
+    All,
+    /// Everything, of entities that outlive the node that they are on.
+    Durable,
+    /// They let three entities wait for each other.
+    Circles,
+}
+
 /// All clients.
 #[derive(Debug)]
 pub(crate) struct Script {
@@ -53,6 +64,7 @@ struct Client {
 
 const CLIENTS: usize = 9;
 const STEPS: usize = 28;
+const CHAINS: usize = 3;
 /// From one answer to the next call: the script takes some four seconds.
 const PAUSE: u64 = 140_000_000;
 const ENTITIES: u64 = 5;
@@ -60,8 +72,8 @@ const ENTITIES: u64 = 5;
 const NODES: u64 = 3;
 
 impl Script {
-    /// The one script there is, with entities in memory or without.
-    pub(crate) fn new(with_memory: bool) -> Self {
+    /// The script of a story.
+    pub(crate) fn new(calls: Calls) -> Self {
         let mut script = Self {
             clients: Vec::new(),
             threads: Vec::new(),
@@ -69,16 +81,15 @@ impl Script {
             asked: BTreeMap::new(),
             last_ticket: 0,
         };
-        let kinds: &[&str] = match with_memory {
-            true => &[SpacePlan::DURABLE, SpacePlan::MEMORY],
-            false => &[SpacePlan::DURABLE],
-        };
         for client in 0..CLIENTS {
             let mut rng = seeded::rng(4_711, client as u64);
-            let mut steps: Vec<_> = (0..STEPS)
-                .map(|_| script.draw(client, kinds, &mut rng))
-                .collect();
-            steps.extend(script.deletion(client));
+            let mut steps = Vec::new();
+            if calls == Calls::Circles {
+                steps.extend((0..CHAINS).map(|step| script.link(client, client + step)));
+            } else {
+                steps.extend((0..STEPS).map(|_| script.draw(client, calls, &mut rng)));
+                steps.extend(script.deletion(client));
+            }
             let due = Some(200_000_000 + seeded::within(&mut rng, 0, PAUSE));
             let (at, attempts) = (0, 0);
             script.clients.push(Client { steps, at, attempts, due });
@@ -155,7 +166,11 @@ impl Script {
     }
 
     /// A step: mostly appends, and some of everything else.
-    fn draw(&mut self, client: usize, kinds: &[&str], rng: &mut Rng) -> (EntityId, Command) {
+    fn draw(&mut self, client: usize, calls: Calls, rng: &mut Rng) -> (EntityId, Command) {
+        let kinds: &[&str] = match calls {
+            Calls::All => &[SpacePlan::DURABLE, SpacePlan::MEMORY],
+            Calls::Durable | Calls::Circles => &[SpacePlan::DURABLE],
+        };
         let mut any = || {
             let kind = seeded::pick(rng, kinds);
             let number = seeded::within(rng, 0, ENTITIES - 1);
@@ -194,6 +209,18 @@ impl Script {
                 let serial = self.serial(&own, Thread::Called(client));
                 Command::Append { serial }
             }
+        };
+        (own, command)
+    }
+
+    /// One of three entities calls the next one of them.
+    fn link(&mut self, client: usize, step: usize) -> (EntityId, Command) {
+        let of_three = |number: usize| entity(SpacePlan::DURABLE, &(number % 3).to_string());
+        let (own, other) = (of_three(step), of_three(step + 1));
+        let command = Command::Chain {
+            theirs: self.serial(&other, Thread::Called(client)),
+            serial: self.serial(&own, Thread::Called(client)),
+            other,
         };
         (own, command)
     }

@@ -16,7 +16,7 @@ use entia_sim::row::{self, Row, Twist};
 use entia_sim::world::{Watch, World};
 
 use crate::again::Again;
-use crate::script::{self, List, Script};
+use crate::script::{self, Calls, List, Script};
 
 /// What happens, besides what clients do.
 #[derive(Debug, Clone, Copy)]
@@ -25,8 +25,10 @@ pub(crate) struct Story {
     pub(crate) happens: &'static [(u64, FaultKind)],
     /// When such a message is sent first, this happens.
     pub(crate) when: Option<(&'static str, FaultKind)>,
-    /// Nodes die, and with them what is in their memory: clients keep to what is durable.
-    pub(crate) deadly: bool,
+    /// How much later than the leader a voter applies what is committed, at most, in milliseconds.
+    pub(crate) lag_ms: u64,
+    /// What clients do. Where nodes die, they keep to what is durable.
+    pub(crate) calls: Calls,
 }
 
 /// What a story came to.
@@ -94,7 +96,7 @@ impl Story {
     pub(crate) fn play(&self, twist: Option<(Row, Twist)>) -> Ending {
         let plan = self.plan(twist);
         let mut audience = Audience {
-            script: Script::new(!self.deadly),
+            script: Script::new(self.calls),
             invariants: Invariants::new(&plan),
             handled: BTreeMap::new(),
             again: Again::new(twist.is_some_and(|(_, twist)| twist == Twist::Doubled)),
@@ -136,6 +138,7 @@ impl Story {
         plan.duration = TROUBLE;
         plan.settle = END - TROUBLE;
         plan.work.clients = 0;
+        plan.log.apply_lag = Duration::from_millis(self.lag_ms);
         let settings = Arc::make_mut(&mut plan.settings);
         // Entities go out of memory between two calls, and come back.
         settings.timing.idle = Duration::from_millis(400);

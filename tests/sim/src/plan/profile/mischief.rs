@@ -250,7 +250,7 @@ fn move_shard(plan: &Plan, rng: &mut Rng) -> FaultKind {
 }
 
 fn redeploy(_: &Plan, rng: &mut Rng) -> FaultKind {
-    FaultKind::Wish(Wish::Redeploy(seeded::within(rng, 2, 3)))
+    FaultKind::Wish(Wish::Redeploy(seeded::within(rng, 2, Plan::VERSIONS)))
 }
 
 fn scale(_: &Plan, rng: &mut Rng) -> FaultKind {
