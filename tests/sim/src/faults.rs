@@ -305,6 +305,7 @@ impl FaultKind {
             Self::CrashAll { .. }
             | Self::Split { .. }
             | Self::Weather { .. }
+            | Self::Twist { .. }
             | Self::Mend
             | Self::Elect
             | Self::LogWeather { .. }

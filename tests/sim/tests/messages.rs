@@ -24,7 +24,7 @@ use entia_sim::faults::{FaultKind, Restart, Who, Wish};
 use entia_sim::row::{Row, Twist};
 
 use script::{Calls, Script};
-use stage::{Ending, Story};
+use stage::Story;
 
 /// Nothing but calls.
 const CALM: Story = Story {
@@ -241,19 +241,28 @@ fn check(case: &Case) {
     assert_eq!(plain.violation, None);
     assert_eq!(plain.state.lists, expected);
     for name in case.occurs {
-        assert!(plain.handled.contains_key(name), "no {name} in {:?}", plain.handled);
+        assert!(
+            plain.handled.contains_key(name),
+            "no {name} in {:?}",
+            plain.handled
+        );
     }
     for twist in twists(case.row) {
         let ending = case.story.play(Some((case.row, twist)));
         println!("{twist:?}: {:?}", ending.handled);
-        let mut s = ending.state; let lists = s.lists == expected; s.lists.clear();
-        let mut p = case.story.play(None).state; p.lists.clear();
+        let mut s = ending.state;
+        let lists = s.lists == expected;
+        s.lists.clear();
+        let mut p = case.story.play(None).state;
+        p.lists.clear();
         if ending.violation.is_some() || !lists || s != p {
             println!("!!! {twist:?} {:?} {lists} {s:?}", ending.violation);
         }
         if twist == Twist::Doubled {
             println!("compared: {:?}", ending.again.compared);
-            for d in ending.again.differs { println!("DIFF {d}"); }
+            for d in ending.again.differs {
+                println!("DIFF {d}");
+            }
         }
     }
 }
@@ -269,10 +278,16 @@ fn look() {
         ("waits", Row::Waits, CIRCLES),
         ("journal", Row::Journal, CUT_OFF),
     ] {
-        if !name.contains(&only) { continue }
+        if !name.contains(&only) {
+            continue;
+        }
         println!("=== {name}");
         let begun = std::time::Instant::now();
-        check(&Case { row, story, occurs: &[] });
+        check(&Case {
+            row,
+            story,
+            occurs: &[],
+        });
         println!("took {:?}", begun.elapsed());
     }
 }

@@ -65,7 +65,8 @@ impl Again {
             let words = format!("{node:?}");
             if words != first.words && self.differs.len() < DIFFERENCES {
                 let difference = difference(&first.words, &words);
-                self.differs.push(format!("{name} at {}: {difference}", seen.node));
+                self.differs
+                    .push(format!("{name} at {}: {difference}", seen.node));
             }
             return;
         }

@@ -92,7 +92,12 @@ impl Script {
             }
             let due = Some(200_000_000 + seeded::within(&mut rng, 0, PAUSE));
             let (at, attempts) = (0, 0);
-            script.clients.push(Client { steps, at, attempts, due });
+            script.clients.push(Client {
+                steps,
+                at,
+                attempts,
+                due,
+            });
         }
         script
     }
@@ -133,7 +138,12 @@ impl Script {
     }
 
     /// A call was answered.
-    pub(crate) fn answered(&mut self, ticket: Ticket, answer: &Result<Payload, CallError>, now: u64) {
+    pub(crate) fn answered(
+        &mut self,
+        ticket: Ticket,
+        answer: &Result<Payload, CallError>,
+        now: u64,
+    ) {
         let Some(number) = self.asked.remove(&ticket) else {
             return;
         };
@@ -252,7 +262,12 @@ impl Script {
 
 /// A call that reads everything that an entity has.
 pub(crate) fn read(entity: &EntityId, now: u64) -> OutCall {
-    out_call(entity, &Command::Read, (CommandKey::Client("read".to_owned()), 1), now)
+    out_call(
+        entity,
+        &Command::Read,
+        (CommandKey::Client("read".to_owned()), 1),
+        now,
+    )
 }
 
 /// What a read was answered.

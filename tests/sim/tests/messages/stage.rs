@@ -13,7 +13,7 @@ use entia_sim::node::{Action, Input, Ticket};
 use entia_sim::observation::{Cause, Observation};
 use entia_sim::plan::{Plan, SpacePlan, nanos};
 use entia_sim::row::{self, Row, Twist};
-use entia_sim::world::{Watch, World};
+use entia_sim::world::{CarriedOut, Watch, World};
 
 use crate::again::Again;
 use crate::script::{self, Calls, List, Script};
@@ -149,8 +149,15 @@ impl Story {
         });
         plan.faults.extend(happens);
         if let Some((row, twist)) = twist {
-            let kind = FaultKind::Twist { row, twist, lasts: TROUBLE };
-            plan.faults.push(Fault { at: At::Time(0), kind });
+            let kind = FaultKind::Twist {
+                row,
+                twist,
+                lasts: TROUBLE,
+            };
+            plan.faults.push(Fault {
+                at: At::Time(0),
+                kind,
+            });
         }
         plan
     }
@@ -206,7 +213,10 @@ impl Audience {
             let member = control.members.get(id);
             member.is_some_and(|member| member.status != Status::Down)
         };
-        let leader = world.log.leader.and_then(|id| world.nodes[&id].node.as_ref());
+        let leader = world
+            .log
+            .leader
+            .and_then(|id| world.nodes[&id].node.as_ref());
         let mut state = State {
             lists: self.lists.clone(),
             members: BTreeMap::new(),
@@ -220,13 +230,17 @@ impl Audience {
         };
         for (&id, member) in &control.members {
             state.members.insert(id, member.status);
-            let ledger = member.ledger.and_then(|ledger| control.ledgers.get(&ledger));
+            let ledger = member
+                .ledger
+                .and_then(|ledger| control.ledgers.get(&ledger));
             let disks = ledger.map_or(0, |ledger| ledger.replicas.len());
             state.ledgers.insert(id, disks);
         }
         for space in control.spaces.values() {
             let deployed = (space.component.to_string(), space.shards);
-            state.spaces.insert(space.name.as_str().to_owned(), deployed);
+            state
+                .spaces
+                .insert(space.name.as_str().to_owned(), deployed);
         }
         for (id, shard) in control.shards.iter() {
             if !shard.sources.is_empty() {
@@ -263,7 +277,11 @@ impl Audience {
     fn sees_actions(&mut self, seen: &Observation<'_>) {
         for action in seen.actions {
             match action {
-                Action::Run { entity, input: Input::Step, .. } => {
+                Action::Run {
+                    entity,
+                    input: Input::Step,
+                    ..
+                } => {
                     self.steps.insert(entity.clone(), seen.true_time);
                 }
                 Action::Send { message, .. } => self.sees_sent(message),
@@ -283,7 +301,7 @@ impl Audience {
 }
 
 impl Watch for Audience {
-    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> bool {
+    fn after_step(&mut self, world: &World, seen: &Observation<'_>) -> CarriedOut {
         if let Cause::Message { message, .. } = seen.cause {
             *self.handled.entry(row::name(message)).or_default() += 1;
         }
@@ -293,7 +311,7 @@ impl Watch for Audience {
             let checked = self.invariants.after_step(world, seen);
             self.violation = checked.err().map(|violation| violation.to_string());
         }
-        true
+        CarriedOut::All
     }
 
     fn answered(
