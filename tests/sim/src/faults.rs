@@ -6,6 +6,7 @@ use std::time::Duration;
 use entia_protocol::cluster::NodeId;
 
 use crate::plan::{LogPlan, NetworkPlan};
+use crate::row::{Row, Twist};
 
 /// Something that goes wrong, or that an operator wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -171,6 +172,15 @@ pub enum FaultKind {
         /// How long.
         lasts: Duration,
     },
+    /// The messages of one row of the table come otherwise than they are sent.
+    Twist {
+        /// Of which row.
+        row: Row,
+        /// How.
+        twist: Twist,
+        /// How long.
+        lasts: Duration,
+    },
     /// Everything that a node hears, it hears once more when this ends: also what was for the process before it.
     Echo {
         /// Who.
@@ -261,6 +271,7 @@ impl FaultKind {
             | Self::Split { lasts, .. }
             | Self::Flap { lasts, .. }
             | Self::Weather { lasts, .. }
+            | Self::Twist { lasts, .. }
             | Self::Echo { lasts, .. }
             | Self::Ailment { lasts, .. }
             | Self::SlowDisk { lasts, .. }

@@ -177,11 +177,8 @@ impl Invariants {
         self.repeats.forget(seen.node);
         self.acked.forget(seen.node);
         self.workers.forget(seen.node);
-        let there = world.nodes.get(&seen.node);
-        let disk = there.map(|there| there.boot.disk);
-        let sealed = there.map(|there| there.disk.sealed());
-        self.commits
-            .forget(seen.node, disk, sealed.unwrap_or_default());
+        let disk = world.nodes.get(&seen.node).map(|there| there.boot.disk);
+        self.commits.forget(seen.node, disk);
     }
 
     fn came_in(&mut self, view: &View<'_>) {

@@ -27,6 +27,7 @@ pub mod observation;
 pub mod oracle;
 pub mod plan;
 pub mod queue;
+pub mod row;
 pub mod run;
 pub mod seeded;
 pub mod shrink;

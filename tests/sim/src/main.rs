@@ -50,7 +50,7 @@ struct Changes {
 fn main() -> ExitCode {
     let fine = match Arguments::parse().task {
         Task::Sim(options) => seeds::run(&options),
-        Task::Mutants(options) => mutants::run(&options),
+        Task::Mutants(options) => mutants::run_each(&options),
         Task::Sweep(options) => sweeps::run(&options),
         Task::Replay(options) => replay::run(&options),
     };

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use clap::Args;
 use entia_protocol::cluster::Mutant;
 use entia_sim::plan::{Plan, Profile};
+use entia_sim::run::run;
 
 use crate::{mutant, report};
 
@@ -26,33 +27,18 @@ pub(crate) struct Options {
 }
 
 /// Whether each rule's absence was noticed.
-pub(crate) fn run(options: &Options) -> bool {
+pub(crate) fn run_each(options: &Options) -> bool {
     let threads = report::threads(options.threads);
     let mut missed = Vec::new();
     for mutant in Mutant::ALL {
         if options.mutant.is_some_and(|only| only != mutant) {
             continue;
         }
-        let plan = |number: usize| plan(mutant, options.from + number as u64);
-        let sum = report::run_all(options.seeds, threads, false, &plan);
-        match sum.broken.first() {
-            Some((number, found)) => {
-                let violation = found.violation.as_ref();
-                let invariant = violation.map_or("?", |violation| violation.invariant);
-                let profile = plan(*number).profile;
-                println!(
-                    "{:<20} noticed by {invariant:<6} seed {} {profile}, after {} runs",
-                    format!("{mutant:?}"),
-                    found.seed,
-                    sum.runs
-                );
-            }
+        match notice(mutant, options, threads) {
+            Some(noticed) => println!("{:<20} {noticed}", format!("{mutant:?}")),
             None => {
-                println!(
-                    "{:<20} NOT NOTICED in {} runs",
-                    format!("{mutant:?}"),
-                    sum.runs
-                );
+                let runs = options.seeds;
+                println!("{:<20} NOT NOTICED in {runs} runs", format!("{mutant:?}"));
                 missed.push(mutant);
             }
         }
@@ -61,6 +47,33 @@ pub(crate) fn run(options: &Options) -> bool {
         println!("not noticed: {missed:?}");
     }
     missed.is_empty()
+}
+
+/// The first run that breaks a rule without this one, and breaks none with it.
+fn notice(mutant: Mutant, options: &Options, threads: usize) -> Option<String> {
+    let mut first = 0;
+    while first < options.seeds {
+        let plan = |number: usize| plan(mutant, options.from + (first + number) as u64);
+        let sum = report::run_all(options.seeds - first, threads, false, &plan);
+        for (number, found) in &sum.broken {
+            let mut whole = plan(*number);
+            Arc::make_mut(&mut whole.settings).mutant = None;
+            let profile = whole.profile;
+            if let Some(violation) = &found.violation
+                && run(whole).violation.is_none()
+            {
+                let (invariant, seed) = (violation.invariant, found.seed);
+                let runs = first + number + 1;
+                return Some(format!(
+                    "noticed by {invariant:<6} seed {seed} {profile}, after {runs} runs"
+                ));
+            }
+        }
+        // What was found breaks a rule anyway.
+        let (last, _) = sum.broken.last()?;
+        first += last + 1;
+    }
+    None
 }
 
 /// The profiles in which a rule's absence shows, in turns.

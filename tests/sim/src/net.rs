@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use entia_protocol::cluster::NodeId;
+use entia_protocol::cluster::{Message, NodeId};
 
-use crate::plan::NetworkPlan;
+use crate::plan::{NetworkPlan, nanos};
+use crate::row::{Row, Twist};
 use crate::seeded::{self, Rng};
 
 /// All links.
@@ -13,6 +14,8 @@ pub struct Net {
     fair: NetworkPlan,
     /// What is in force instead, by the number of the fault; the latest counts.
     weather: BTreeMap<u32, NetworkPlan>,
+    /// What messages of some rows suffer, by the number of the fault.
+    twists: BTreeMap<u32, (Row, Twist)>,
     /// How many faults cut a link, from one node to another.
     cuts: BTreeMap<(NodeId, NodeId), u32>,
     rng: Rng,
@@ -25,6 +28,8 @@ pub enum Fate {
     Lost,
     /// Once.
     Once(u64),
+    /// Twice at the same instant.
+    Twice(u64),
     /// Three times.
     Again([u64; 3]),
 }
@@ -35,6 +40,7 @@ impl Net {
         Self {
             fair,
             weather: BTreeMap::new(),
+            twists: BTreeMap::new(),
             cuts: BTreeMap::new(),
             rng,
         }
@@ -54,6 +60,30 @@ impl Net {
             return Fate::Again([delay, later, last]);
         }
         Fate::Once(delay)
+    }
+
+    /// What becomes of a message whose row suffers something of its own.
+    pub fn twisted(&mut self, fate: Fate, message: &Message) -> Fate {
+        // Rows are looked up only where a fault wants it: this is done for each message.
+        if self.twists.is_empty() {
+            return fate;
+        }
+        let row = Row::of(message);
+        let mut twists = self.twists.values();
+        let twist = twists.find(|(of, _)| *of == row).map(|(_, twist)| *twist);
+        match (fate, twist) {
+            (Fate::Once(delay), Some(Twist::Doubled)) => Fate::Twice(delay),
+            (Fate::Once(delay), Some(Twist::Tripled(within))) => {
+                let later = delay + self.delay();
+                let last = seeded::within(&mut self.rng, 0, nanos(within));
+                Fate::Again([delay, later, last.max(delay)])
+            }
+            (Fate::Once(delay), Some(Twist::Delayed(by))) => Fate::Once(delay + nanos(by)),
+            (Fate::Once(delay), Some(Twist::Shuffled(within))) => {
+                Fate::Once(delay + seeded::within(&mut self.rng, 0, nanos(within)))
+            }
+            (fate, _) => fate,
+        }
     }
 
     /// How long a message takes.
@@ -96,6 +126,16 @@ impl Net {
     /// No more.
     pub fn end_weather(&mut self, fault: u32) {
         self.weather.remove(&fault);
+    }
+
+    /// Messages of this row suffer this from now on.
+    pub fn begin_twist(&mut self, fault: u32, row: Row, twist: Twist) {
+        self.twists.insert(fault, (row, twist));
+    }
+
+    /// No more.
+    pub fn end_twist(&mut self, fault: u32) {
+        self.twists.remove(&fault);
     }
 
     fn current(&self) -> NetworkPlan {

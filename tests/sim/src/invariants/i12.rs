@@ -52,7 +52,8 @@ impl Rest {
                     member.home() == there.home() && member.status != Status::Down
                 });
             if !fine {
-                let message = format!("{id} runs, and is no member: {member:?}");
+                let member = member.map(|member| (member.home(), member.status, member.since));
+                let message = format!("{} runs, and is no member: {member:?}", there.home());
                 return Err(Violation::new("I12", message));
             }
             let behind = there.node.as_ref().map(|node| node.control().applied);

@@ -71,16 +71,8 @@ impl Commits {
     /// A write is on the disk.
     pub(super) fn persisted(&mut self, node: NodeId, token: u64) {
         let disk = self.disks.entry(node).or_default();
-        match disk.writing.remove(&token) {
-            Some(Writing::Record(ledger, record)) => {
-                let age = record.age();
-                let newest = disk.records.entry((ledger, record.entity.clone()));
-                newest
-                    .and_modify(|newest| *newest = age.max(*newest))
-                    .or_insert(age);
-            }
-            Some(Writing::Seal(ledger)) => drop(disk.sealed.insert(ledger)),
-            None => {}
+        if let Some(writing) = disk.writing.remove(&token) {
+            disk.wrote(writing);
         }
     }
 
@@ -142,17 +134,32 @@ impl Commits {
         Ok(())
     }
 
-    /// The node's process is another one. What was on its way to the disk may be lost, `sealed` says what was not; with another disk,
-    /// everything is.
-    pub(super) fn forget(&mut self, node: NodeId, number: Option<u64>, sealed: BTreeSet<LedgerId>) {
+    /// The node's process is another one; perhaps also its disk.
+    pub(super) fn forget(&mut self, node: NodeId, number: Option<u64>) {
         let disk = self.disks.entry(node).or_default();
-        disk.writing.clear();
+        // What was on its way may be there or not.
+        for writing in std::mem::take(&mut disk.writing).into_values() {
+            disk.wrote(writing);
+        }
         disk.appends.clear();
         if disk.number != number && disk.number.is_some() {
             *disk = Disk::default();
         }
         disk.number = number;
-        disk.sealed.extend(sealed);
+    }
+}
+
+impl Disk {
+    fn wrote(&mut self, writing: Writing) {
+        match writing {
+            Writing::Record(ledger, record) => {
+                let age = record.age();
+                let newest = self.records.entry((ledger, record.entity.clone()));
+                let newest = newest.or_insert(age);
+                *newest = age.max(*newest);
+            }
+            Writing::Seal(ledger) => drop(self.sealed.insert(ledger)),
+        }
     }
 }
 

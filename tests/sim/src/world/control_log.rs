@@ -290,9 +290,11 @@ impl World {
         })
     }
 
+    /// Whether `centre` can lead: a leader that was voted out steps down.
     fn has_quorum(&self, centre: NodeId) -> bool {
         let count = self.log.state.voters.len().max(1);
-        self.is_quorum_of(centre, self.voters(), count)
+        self.voters().any(|voter| voter == centre)
+            && self.is_quorum_of(centre, self.voters(), count)
     }
 
     /// Whether `centre` is awake and hears more than half of these, itself among them.

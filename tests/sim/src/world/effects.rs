@@ -135,6 +135,7 @@ impl World {
             } => effect.ails = self.ail(patient, how, who),
             FaultKind::Echo { who, .. } => effect.echoes = self.who(who),
             FaultKind::Weather { network, .. } => self.net.begin_weather(fault, network),
+            FaultKind::Twist { row, twist, .. } => self.net.begin_twist(fault, row, twist),
             FaultKind::LogWeather { log, .. } => self.log.begin_weather(fault, log),
             FaultKind::SlowDisk { who, sync, .. } => {
                 effect.slows = self.who(who);
@@ -191,6 +192,7 @@ impl World {
             }
         }
         self.net.end_weather(fault);
+        self.net.end_twist(fault);
         self.log.end_weather(fault);
     }
 

@@ -237,9 +237,14 @@ impl World {
     }
 
     fn send(&mut self, from: Peer, to: NodeId, message: Message) {
-        match self.net.fate(from.node, to) {
+        let fate = self.net.fate(from.node, to);
+        match self.net.twisted(fate, &message) {
             Fate::Lost => {}
             Fate::Once(delay) => self.arrive(delay, to, from, message),
+            Fate::Twice(delay) => {
+                self.arrive(delay, to, from, message.clone());
+                self.arrive(delay, to, from, message);
+            }
             Fate::Again(delays) => {
                 for delay in delays {
                     self.arrive(delay, to, from, message.clone());
@@ -279,7 +284,7 @@ impl World {
         self.queue.push(due, Pending::Disk { node: id, life });
     }
 
-    pub(super) fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
+    fn node_mut(&mut self, id: NodeId) -> &mut super::SimNode {
         self.nodes.get_mut(&id).expect("nodes are never forgotten")
     }
 
