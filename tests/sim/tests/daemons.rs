@@ -5,11 +5,13 @@
 use std::collections::BTreeMap;
 
 use entia_protocol::Durability;
-use entia_protocol::cluster::{Message, NodeId, ShardId, WorkerHealth};
-use entia_protocol::control::Command;
+use entia_protocol::cluster::{Message, NodeId, Settings, ShardId, WorkerHealth};
+use entia_protocol::control::{Command, Ownership};
 use entia_sim::faults::{Ailment, FaultKind, Patient, Who, Wish};
 use entia_sim::plan::{SpacePlan, nanos};
-use entia_sim::story::{Story, Told, isolate, kill_for, ms, started, within, worst};
+use entia_sim::story::{
+    Story, Told, after, applied, begins, isolate, kill_for, ms, started, within, worst,
+};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -168,6 +170,53 @@ fn d4_the_worker_of_an_isolated_node_is_stopped_before_its_replacement_starts() 
         let node = isolated.node.expect("somebody");
         let worker = worker(&told, 0);
         assert_eq!(told.workers(isolated.at)[&worker], node);
+        told.stepped(worker, isolated.at, &[node])
+    });
+}
+
+#[test]
+fn d4_a_worker_that_is_being_drained_when_its_node_is_isolated_is_stopped_in_time_too() {
+    // The drain may last longer than the lease: half a second.
+    within("D4, drained", ms(3_000), |seed| {
+        let told = busy(seed)
+            .tuned(|settings| *settings = Settings::local())
+            .at(
+                ms(2_500),
+                FaultKind::Ailment {
+                    patient: Patient::Worker(0),
+                    how: Ailment::Slow(ms(950)),
+                    who: None,
+                    lasts: ms(6_000),
+                },
+            )
+            .when(started(soon(seed)))
+            .then_as(|world, _| {
+                let owner = world.who(Who::Worker(0)).expect("somebody runs it");
+                FaultKind::Wish(Wish::Drain(owner))
+            })
+            .when(|world, _| {
+                let worker = world.shard(SpacePlan::WORKER, 0).expect("it exists");
+                let moving = world.log.state.shards.get(&worker);
+                let moving = moving.map(|shard| shard.ownership);
+                matches!(moving, Some(Ownership::Handoff { .. }))
+            })
+            .is_seen()
+            .when(after(applied(begins), |world, seen| {
+                let worker = world.shard(SpacePlan::WORKER, 0).expect("it exists");
+                let node = world.nodes[&seen.node].node.as_ref();
+                node.is_some_and(|node| {
+                    let shard = node.control().shards.get(&worker);
+                    shard.is_some_and(|shard| match shard.ownership {
+                        Ownership::Handoff { from, .. } => from == node.home(),
+                        _ => false,
+                    })
+                })
+            }))
+            .then_as(|_, seen| isolate(Who::Node(seen.node), ms(3_000)))
+            .tell();
+        let worker = worker(&told, 0);
+        let isolated = told.strikes().last().expect("it was");
+        let node = isolated.node.expect("somebody");
         told.stepped(worker, isolated.at, &[node])
     });
 }
