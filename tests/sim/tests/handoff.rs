@@ -91,37 +91,6 @@ fn assert_one_snapshot(told: &Told) {
     }
 }
 
-#[test]
-fn s4_a_coordinator_killed_before_start_is_sent_is_replaced_by_one_that_sends_it() {
-    within("S4", ms(2_000), |seed| {
-        let told = moving(seed)
-            .when(applied(completes))
-            .instead(kill(Who::Coordinator))
-            .tell();
-        assert_eq!(told.endings().len(), 1);
-        let complete = told.endings()[0];
-        // The target serves as soon as it has applied the entry; a new coordinator that is not the target itself asks it.
-        let next = told.decided(|command| matches!(command, Command::Coordinate));
-        let next = next.last().expect("there is a new one").entry.term;
-        let again = told.sent(|message| match message {
-            Message::Start { term, shards, .. } => {
-                *term == next
-                    && shards
-                        .iter()
-                        .any(|(_, epoch)| epoch.0 == complete.entry.index.0)
-            }
-            _ => false,
-        });
-        let target = target(&told.chronicle().decided);
-        assert!(
-            next.node == target || !again.is_empty(),
-            "Start is sent again"
-        );
-        let start = again.first().map_or(0, |again| again.at - told.struck());
-        start.max(told.settled(complete.at))
-    });
-}
-
 /// A coordinator that stops then, and goes on three seconds later: nobody obeys it.
 fn stops(when: When) -> u64 {
     let told = when

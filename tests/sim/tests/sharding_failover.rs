@@ -187,30 +187,6 @@ fn half_adopted(world: &World, seen: &Observation<'_>) -> bool {
 }
 
 #[test]
-fn s23_the_successor_of_a_dead_node_dies_half_way_through_adoption_and_the_next_finds_every_state()
-{
-    within("S23", ms(1_500), |seed| {
-        let told = Story::new(seed)
-            .nodes(7)
-            .lasting(ms(14_000), ms(15_000))
-            .with(|plan| {
-                plan.spaces[0].shards = 28;
-                plan.work.entities = 600;
-                plan.work.clients = 40;
-                plan.work.think = ms(20);
-            })
-            .tuned(|settings| settings.bounds.page_max = 2)
-            .when(started(soon(seed)))
-            .then_as(|world, _| kill_for(Who::Node(bystander(world)), ms(10_000)))
-            .when(half_adopted)
-            .then_as(|_, seen| kill_for(Who::Node(seen.node), ms(6_000)))
-            .tell();
-        let second = told.strikes().nth(1).expect("the successor was killed");
-        told.outage(second.node.expect("somebody"), second.at)
-    });
-}
-
-#[test]
 fn s23_the_successor_restarts_at_once() {
     within("S23, restarted", ms(1_500), |seed| {
         let told = Story::new(seed)

@@ -100,8 +100,23 @@ fn run(task: Task) -> Result<()> {
     }
 }
 
+/// What every change has to survive in the simulator before its tests run: each fault at every step of the plays, and seeds of the
+/// profiles. More seeds are `cargo xtask sim`.
+const SIMULATED: [&[&str]; 5] = [
+    &["sweep"],
+    &["sim", "--profile", "calm", "--seeds", "300"],
+    &["sim", "--profile", "default", "--seeds", "700"],
+    &["sim", "--profile", "crash", "--seeds", "700"],
+    &["sim", "--profile", "clock", "--seeds", "700"],
+];
+
 fn test(arguments: &[String]) -> Result<()> {
     let built = build::everything()?;
+    if arguments.is_empty() {
+        for task in SIMULATED {
+            finish(Command::new(built.entia.with_file_name("entia-sim")).args(task))?;
+        }
+    }
     // All in one invocation, and on: a failure does not hide another.
     finish(
         build::cargo()

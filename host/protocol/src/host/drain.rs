@@ -32,9 +32,7 @@ impl Host {
             worker.disarm(&mut self.schedule, id);
         }
         self.schedule.started.remove(&id);
-        self.schedule
-            .timers
-            .insert((moving.until, Timer::Drain(id)));
+        self.drain_later(cx, id, moving);
         for place in self.places(id) {
             self.leave_idle(&place);
             self.refuse_mail(cx, &place, Mail::chained);
@@ -78,11 +76,28 @@ impl Host {
         }
     }
 
+    /// Turns that run have their time; a worker's only while there is a lease: then its step may begin elsewhere.
+    fn drain_later(&mut self, cx: &Context<'_>, id: ShardId, moving: Moving) {
+        let shard = self.shards.get(&id);
+        let at = if cx.leased() && shard.is_some_and(|shard| shard.worker.is_some()) {
+            moving.until.min(cx.lease_until)
+        } else {
+            moving.until
+        };
+        self.schedule.timers.insert((at, Timer::Drain(id)));
+    }
+
     /// The turns that still run have had their time.
     pub(super) fn drain_passed(&mut self, cx: &Context<'_>, id: ShardId, at: Instant) {
-        let moving = self.shards.get(&id).map(|shard| shard.phase);
-        if !matches!(moving, Some(Phase::Draining(moving)) if moving.until == at) {
+        let Some(shard) = self.shards.get(&id) else {
             return;
+        };
+        let Phase::Draining(moving) = shard.phase else {
+            return;
+        };
+        let early = at < moving.until;
+        if early && (shard.worker.is_none() || cx.leased()) {
+            return self.drain_later(cx, id, moving);
         }
         self.stop_turns(cx, id);
         self.drained(cx, id);
