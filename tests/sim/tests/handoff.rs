@@ -4,9 +4,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use entia_protocol::cluster::{Message, NodeId};
+use entia_protocol::cluster::Message;
 use entia_protocol::control::Command;
-use entia_sim::chronicle::Decided;
 use entia_sim::faults::{FaultKind, Who};
 use entia_sim::story::{
     Story, Told, When, after, applied, aside, begins, completes, kill_for, ms, received, sent,
@@ -198,14 +197,4 @@ fn s8_a_target_killed_before_or_after_start_has_a_successor() {
             .tell();
         told.outage(told.victim(), told.struck())
     });
-}
-
-/// The target of the last handoff that began.
-fn target(decided: &[Decided]) -> NodeId {
-    let mut commands = decided.iter().rev().map(|decided| &decided.entry.command);
-    let target = commands.find_map(|command| match command {
-        Command::BeginHandoff { to, .. } => Some(to.node),
-        _ => None,
-    });
-    target.expect("one began")
 }

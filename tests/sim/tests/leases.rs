@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use entia_protocol::cluster::{Message, NodeId};
-use entia_protocol::control::{Command, Ownership};
+use entia_protocol::control::Command;
 use entia_sim::faults::{FaultKind, Who, Wish};
 use entia_sim::observation::{Cause, Observation};
 use entia_sim::plan::{Plan, nanos};

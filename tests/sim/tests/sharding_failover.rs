@@ -171,21 +171,6 @@ fn s11_a_region_that_nobody_hears_stops_and_is_a_member_again_within_a_second_of
     });
 }
 
-/// The owner of a shard gets a page of what a dead node had of it, and there is more; it has no copy of that node's ledger itself.
-fn half_adopted(world: &World, seen: &Observation<'_>) -> bool {
-    let Cause::Message {
-        message: Message::State {
-            ledger, more: true, ..
-        },
-        ..
-    } = seen.cause
-    else {
-        return false;
-    };
-    let ledger = world.log.state.ledgers.get(ledger);
-    ledger.is_some_and(|ledger| ledger.replicas.iter().all(|disk| disk.node != seen.node))
-}
-
 #[test]
 fn s23_the_successor_restarts_at_once() {
     within("S23, restarted", ms(1_500), |seed| {
