@@ -72,6 +72,9 @@ impl Pull {
             .wanted
             .is_some_and(|(wanted, _)| wanted > cx.control.applied)
         {
+            // An answer is a part of what is missing: the next one is asked for as soon as what is on its way can be here.
+            let soon = cx.now.instant + cx.settings.timing.barrier / 4;
+            self.due = self.due.min(soon);
             return;
         }
         self.wanted = None;
