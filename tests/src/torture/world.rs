@@ -13,6 +13,8 @@ pub(crate) struct World {
     /// Commands that had an answer, and tries that had none.
     pub(crate) answered: AtomicU64,
     pub(crate) unanswered: AtomicU64,
+    /// How often somebody waited for messages to be delivered.
+    pub(crate) held_up: AtomicU64,
 }
 
 /// How a command ended: its result, or the code of the entity's refusal.
@@ -25,6 +27,7 @@ impl World {
             stopping: AtomicBool::new(false),
             answered: AtomicU64::new(0),
             unanswered: AtomicU64::new(0),
+            held_up: AtomicU64::new(0),
         }
     }
 
@@ -104,6 +107,15 @@ impl World {
         let client = self.client.borrow().clone();
         let seen = client.inspect(entity).await;
         seen.ok().map(|seen| seen.sends_pending)
+    }
+
+    /// Waits while an entity has many messages to deliver. Posts and deliveries are about as fast as each other, and whatever
+    /// holds up the one for a while would let the messages gather without end.
+    pub(crate) async fn until_few_wait(&self, entity: &EntityId, few: u64) {
+        while !self.is_stopping() && self.waiting(entity).await.is_some_and(|many| many > few) {
+            self.held_up.fetch_add(1, Ordering::Relaxed);
+            tokio::time::sleep(PAUSE).await;
+        }
     }
 
     /// Calls without caring how it ends.
