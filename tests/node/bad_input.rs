@@ -7,6 +7,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use entia_tests::{Node, NodeOptions, Wire, assert_error, guest};
+use hyper::body::Bytes;
 
 /// A node with both guests, and its client.
 struct Fixture {
@@ -362,6 +363,51 @@ async fn components_that_are_not_ours_are_refused_with_the_reason() {
         Some(1),
         "it is open again"
     );
+}
+
+#[tokio::test]
+async fn who_is_refused_before_the_body_is_read_still_sees_why() {
+    let f = fixture();
+    // More than the kernels hold between them, so that the client still writes when the answer is known.
+    let body = Bytes::from(vec![0; 32 << 20]);
+    let long = "k".repeat(257);
+    for (method, path, header, status, code) in [
+        (
+            "PUT",
+            "/v1/kinds/other?plan=perhaps",
+            ("a", "b"),
+            400,
+            "bad_query",
+        ),
+        ("PUT", "/v1/kinds/Not-A-Name", ("a", "b"), 400, "bad_path"),
+        (
+            "PUT",
+            "/v1/kinds/other",
+            ("origin", "http://a.example"),
+            400,
+            "bad_header",
+        ),
+        (
+            "PATCH",
+            "/v1/kinds/other",
+            ("a", "b"),
+            405,
+            "method_not_allowed",
+        ),
+        ("POST", "/nowhere", ("a", "b"), 404, "not_found"),
+        (
+            "POST",
+            "/v1/entities/counter/a/increment",
+            ("idempotency-key", &*long),
+            413,
+            "too_large",
+        ),
+    ] {
+        for _ in 0..5 {
+            let answer = f.wire.send(method, path, &[header], body.clone()).await;
+            assert_error(&answer, status, code, "");
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ mod logs;
 mod metrics;
 mod openapi;
 mod respond;
+mod unread;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -148,6 +149,7 @@ fn router(mut api: Api) -> Router {
         .layer(DefaultBodyLimit::disable())
         .layer(axum::middleware::from_fn(no_web_pages))
         .layer(counted)
+        .layer(axum::middleware::from_fn(unread::read_to_the_end))
         .with_state(api)
 }
 
@@ -210,10 +212,7 @@ fn connection(
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router))
 }
 
-/// Reads a body of at most `bytes_max`.
-///
-/// What a client sends beyond it is read and thrown away: most clients write their whole request before they look for an
-/// answer, and would see a broken connection instead of the reason. The caller bounds the time.
+/// Reads a body of at most `bytes_max`. The caller bounds the time.
 async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, ApiError> {
     match read(body, bytes_max).await {
         Ok(Some(whole)) => Ok(whole),
@@ -224,29 +223,27 @@ async fn body(body: Body, bytes_max: u64, subject: Subject) -> Result<Bytes, Api
     }
 }
 
-/// A body's bytes, or none if there were more than `bytes_max`.
+/// A body's bytes, or none if there are more than `bytes_max`.
 async fn read(mut body: Body, bytes_max: u64) -> Result<Option<Bytes>, axum::Error> {
     let mut first = Bytes::new();
     let mut more = Vec::new();
-    let mut bytes = 0;
     while let Some(frame) = body.frame().await {
         let Ok(data) = frame?.into_data() else {
             continue;
         };
-        bytes += data.len() as u64;
-        if bytes > bytes_max {
-            (first, more) = (Bytes::new(), Vec::new());
-        } else if first.is_empty() && more.is_empty() {
-            first = data;
-        } else {
-            if more.is_empty() {
-                more.extend_from_slice(&std::mem::take(&mut first));
-            }
-            more.extend_from_slice(&data);
+        if (first.len() + more.len() + data.len()) as u64 > bytes_max {
+            return Ok(None);
         }
+        if first.is_empty() && more.is_empty() {
+            first = data;
+            continue;
+        }
+        if more.is_empty() {
+            more.extend_from_slice(&std::mem::take(&mut first));
+        }
+        more.extend_from_slice(&data);
     }
-    let whole = if more.is_empty() { first } else { more.into() };
-    Ok((bytes <= bytes_max).then_some(whole))
+    Ok(Some(if more.is_empty() { first } else { more.into() }))
 }
 
 /// A header's value as text.
