@@ -127,6 +127,8 @@ pub enum CallError {
     Deadlock {
         /// Who waits for whom: the entity that called first, and last again.
         chain: Vec<EntityId>,
+        /// The circle was found when the call was on its way already: where it waits, it may still run.
+        may_have_run: bool,
     },
     /// Too many entities wait for each other, one within the other.
     #[error(
@@ -283,9 +285,9 @@ impl CallError {
     /// Whether the call's effect may be in the entity's state. False: repeating the call cannot double anything.
     pub fn may_have_run(&self) -> bool {
         match self {
-            Self::DeadlineExceeded { may_have_run } | Self::StoreFailed { may_have_run, .. } => {
-                *may_have_run
-            }
+            Self::DeadlineExceeded { may_have_run }
+            | Self::StoreFailed { may_have_run, .. }
+            | Self::Deadlock { may_have_run, .. } => *may_have_run,
             // A refusal keeps what the turn changed before it, and a result that cannot be shown was computed.
             Self::Rejected(_) | Self::BadResult { .. } | Self::Interrupted => true,
             Self::UnknownKind { .. }
@@ -299,7 +301,6 @@ impl CallError {
             | Self::ActivationFailed { .. }
             | Self::Quarantined { .. }
             | Self::UndoneSince { .. }
-            | Self::Deadlock { .. }
             | Self::TooDeep { .. }
             | Self::InQuery { .. }
             | Self::ShuttingDown
@@ -355,6 +356,11 @@ impl CallError {
             }
             Self::UndoneSince { .. } => {
                 "states over 64 KiB of kinds in memory are saved at most every 100 ms; deploy the kind as durable, or keep less in one entity"
+            }
+            Self::Deadlock {
+                may_have_run: true, ..
+            } => {
+                "the call waits where it was sent, and may still run; let one of them `send`, which does not wait, instead of `call`"
             }
             Self::Deadlock { .. } => {
                 "nothing ran; let one of them `send`, which does not wait, instead of `call`"

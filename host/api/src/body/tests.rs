@@ -106,7 +106,13 @@ fn statuses_tell_whose_turn_it_is() {
             500,
         ),
         (CallError::BadResult { message: text() }, 500),
-        (CallError::Deadlock { chain: Vec::new() }, 409),
+        (
+            CallError::Deadlock {
+                chain: Vec::new(),
+                may_have_run: false,
+            },
+            409,
+        ),
         (CallError::TooDeep { chain_max: 1 }, 409),
         (CallError::ShuttingDown, 503),
         (

@@ -128,7 +128,10 @@ impl Waits {
             }
             chain.push(last.clone());
         }
-        Err(CallError::Deadlock { chain })
+        Err(CallError::Deadlock {
+            chain,
+            may_have_run: false,
+        })
     }
 }
 
@@ -171,7 +174,7 @@ mod tests {
 
     fn chain(error: CallError) -> String {
         match error {
-            CallError::Deadlock { chain } => {
+            CallError::Deadlock { chain, .. } => {
                 let keys: Vec<_> = chain.iter().map(EntityId::key).collect();
                 keys.join(" ")
             }

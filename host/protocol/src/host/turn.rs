@@ -220,7 +220,10 @@ fn refused(cx: &Context<'_>, call: &Envelope) -> Option<CallError> {
     if let Some(first) = call.chain.iter().position(|entity| *entity == call.entity) {
         let mut chain: Vec<EntityId> = call.chain[first..].to_vec();
         chain.push(call.entity.clone());
-        return Some(CallError::Deadlock { chain });
+        return Some(CallError::Deadlock {
+            chain,
+            may_have_run: false,
+        });
     }
     let chain_max = cx.settings.bounds.chain_max;
     (call.chain.len() > chain_max).then_some(CallError::TooDeep { chain_max })

@@ -304,7 +304,11 @@ impl<R> Node<R> {
             && wait_number(turn, call) == number
         {
             let origin = Origin::Turn { turn, number: call };
-            self.answer_entity(origin, Arc::new(Err(CallError::Deadlock { chain })));
+            let deadlock = CallError::Deadlock {
+                chain,
+                may_have_run: true,
+            };
+            self.answer_entity(origin, Arc::new(Err(deadlock)));
         }
     }
 

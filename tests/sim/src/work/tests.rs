@@ -93,7 +93,10 @@ impl Cluster {
         if waits_for_itself {
             // No search for circles here: whoever might wait for ever is told so.
             let chain = envelope.chain.clone();
-            let answer = Arc::new(Err(CallError::Deadlock { chain }));
+            let answer = Arc::new(Err(CallError::Deadlock {
+                chain,
+                may_have_run: false,
+            }));
             return self.pass_back(origin, answer, now);
         }
         self.give(entity, Input::Call(envelope), origin, now);
