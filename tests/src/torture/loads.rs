@@ -195,7 +195,7 @@ async fn numbered(world: Arc<World>, caller: usize, load: Numbered) -> Numbers {
         }
         let place = (caller + number) % load.entities;
         let answers = numbers.entry(place).or_default();
-        if load.messages > 0 && answers.len() % POSTS_BLIND == 0 {
+        if load.messages > 0 && answers.len().is_multiple_of(POSTS_BLIND) {
             world
                 .until_few_wait(&entity(load.kind, place), WAITING_MAX)
                 .await;
